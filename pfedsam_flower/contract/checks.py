@@ -1,0 +1,57 @@
+"""Checks of one reply, alone, before anything is summed. What fails is left out by name."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..errors import ContractError
+from .messages import RoundReply, RoundRequest
+from .schema import Contract, digest
+
+SHARED = "shared"
+"""The one array name that a message may hold."""
+
+
+def surplus_arrays(names: Iterable[str]) -> list[str]:
+    """Names of arrays that may not travel (an L-MoE key, say); the caller drops and reports them."""
+    return sorted(set(names) - {SHARED})
+
+
+def check_reply(
+    reply: RoundReply, request: RoundRequest, delta: np.ndarray | None, contract: Contract, largest_norm: float
+) -> None:
+    """Accept a reply or say why not.
+
+    Args:
+        delta: float32 [n_values] for ``train``, None for ``close``.
+        largest_norm: a delta with a larger Euclidean norm is refused.
+
+    Raises:
+        ContractError: PFS-401 other contract, PFS-402 other shape or dtype, PFS-403 not finite or too
+            large, PFS-404 digest or norm do not fit, PFS-405 no samples, PFS-406 another round.
+    """
+    asked = (request.kind, request.round, request.broadcast)
+    if (reply.kind, reply.round, reply.broadcast) != asked:
+        raise ContractError("PFS-406", f"answers {reply.kind} of round {reply.round}, asked was {asked[:2]}")
+    if reply.contract != contract.hash:
+        raise ContractError("PFS-401", f"contract {reply.contract[:8]}, agreed {contract.hash[:8]}")
+    if reply.kind == "close":
+        return
+    if reply.n_train_samples < 1 or reply.n_train_patients < 1:
+        raise ContractError("PFS-405", f"{reply.n_train_samples} training samples of {reply.n_train_patients} patients")
+    if delta is None:
+        raise ContractError("PFS-402", "no delta came with the reply", hint="the array must be named " + SHARED)
+    contract.unpack(delta)
+    if not np.isfinite(delta).all():
+        n_bad = int(np.size(delta) - np.isfinite(delta).sum())
+        raise ContractError("PFS-403", f"{n_bad} values are not finite", counts={"values": n_bad})
+    norm = euclidean_norm(delta)
+    if norm > largest_norm:
+        raise ContractError("PFS-403", f"the delta's norm is {norm:.3g}, the largest allowed {largest_norm:.3g}")
+    if digest(delta) != reply.delta:
+        raise ContractError("PFS-404", "the delta is not the one whose digest came with it")
+
+
+def euclidean_norm(packed: np.ndarray) -> float:
+    """Euclidean norm, summed in float64."""
+    return float(np.sqrt(np.sum(np.square(packed, dtype=np.float64))))

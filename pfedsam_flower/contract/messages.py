@@ -1,0 +1,119 @@
+"""What site and coordinator say to each other, as typed records that travel as JSON.
+
+Numbers and agreed words only. A site's refusal carries the public text of an error: code, fixed
+title, counts.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import ContractError
+
+FlatSettings = dict[str, bool | int | float | str]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Record(BaseModel):
+    """One message's words: unknown fields and non-finite numbers are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Refusal(Record):
+    """Why a site did not do what it was asked; ``text`` is ``PfedsamError.public()``."""
+
+    code: str = Field(pattern=r"^PFS-\d{3}$")
+    text: str = Field(max_length=300)
+
+
+class HelloRequest(Record):
+    """First message to a node: who are you, do our installations agree, is your data usable."""
+
+    software: str
+    settings: FlatSettings
+
+
+class HelloReply(Record):
+    """A site's name and the size of its split; never more than counts."""
+
+    site: SiteName
+    software: str
+    n_train_patients: int = Field(ge=0)
+    n_validation_patients: int = Field(ge=0)
+    n_test_patients: int = Field(ge=0)
+    refusal: Refusal | None = None
+
+
+class RoundRequest(Record):
+    """One round's work at a site. ``close``: local phase and final scores on the final shared parameters.
+
+    Attributes:
+        round: 1 … rounds for ``train``; rounds + 1 for ``close``.
+        deadline_s: seconds after which the ClientApp ends itself.
+        broadcast: digest of the packed shared parameters that come with the request.
+    """
+
+    kind: Literal["train", "close"]
+    round: int = Field(ge=1)
+    contract: str
+    settings: FlatSettings
+    deadline_s: float = Field(gt=0)
+    broadcast: str
+
+
+class Timings(Record):
+    """Seconds per part of a round at the site."""
+
+    start: float = 0.0
+    load: float = 0.0
+    evaluate: float = 0.0
+    local: float = 0.0
+    global_: float = Field(0.0, alias="global")
+    alone: float = 0.0
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class RoundReply(Record):
+    """What a site says after a round. The delta comes beside it as one packed array.
+
+    Attributes:
+        metrics: numbers by name, for example ``validation.dice.global``; undefined ones are absent.
+        delta: digest of the packed delta; empty for ``close``.
+        refusal: set when the site did not do the work; the other numbers are then 0.
+    """
+
+    kind: Literal["train", "close"]
+    site: SiteName
+    round: int = Field(ge=1)
+    contract: str
+    broadcast: str
+    n_train_patients: int = Field(0, ge=0)
+    n_train_samples: int = Field(0, ge=0)
+    metrics: dict[str, Finite] = {}
+    seconds: Timings = Timings()
+    delta: str = ""
+    delta_norm: Finite = 0.0
+    refusal: Refusal | None = None
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def encode(record: Record) -> bytes:
+    """The record as UTF-8 JSON."""
+    return record.model_dump_json(by_alias=True).encode()
+
+
+def decode(kind: type[RecordT], body: bytes) -> RecordT:
+    """A record from JSON that came from outside.
+
+    Raises:
+        ContractError: PFS-404 when it is not such a record.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ContractError("PFS-404", f"not a {kind.__name__}: {error}") from error

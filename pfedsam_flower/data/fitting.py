@@ -1,0 +1,66 @@
+"""Images and masks → the square that the network sees, and back."""
+
+import numpy as np
+from PIL import Image
+
+BOX, BILINEAR = Image.Resampling.BOX, Image.Resampling.BILINEAR
+
+
+def fit(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The image with its longest side resized to ``size``, zeros added at the right and bottom.
+
+    Args:
+        image: float32 [H, W, C] in 0..255.
+        size: side S of the square, pixels.
+
+    Returns:
+        float32 [C, S, S] in 0..255, and (h, w), the part of it that is image.
+    """
+    h, w = fitted_shape(image.shape[0], image.shape[1], size)
+    square = np.zeros((image.shape[2], size, size), np.float32)
+    for channel in range(image.shape[2]):
+        square[channel, :h, :w] = _resize(image[..., channel], (h, w), BILINEAR)
+    return np.clip(square, 0.0, 255.0, out=square), (h, w)
+
+
+def fit_target(mask: np.ndarray, size: int) -> np.ndarray:
+    """The masks on the same square as soft targets: the share of each pixel that the class covers.
+
+    Args:
+        mask: bool [K, H, W].
+
+    Returns:
+        float32 [K, S, S] in 0..1.
+    """
+    h, w = fitted_shape(mask.shape[1], mask.shape[2], size)
+    # a box wider than a pixel is the area average; enlarging with it would only copy pixels
+    method = BOX if h <= mask.shape[1] and w <= mask.shape[2] else BILINEAR
+    square = np.zeros((mask.shape[0], size, size), np.float32)
+    for k, one in enumerate(mask):
+        if one.any():
+            square[k, :h, :w] = _resize(one.astype(np.float32), (h, w), method)
+    return np.clip(square, 0.0, 1.0, out=square)
+
+
+def unfit(square: np.ndarray, valid: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Values on the square brought back to the image's own grid (bilinear): float32 [K, *shape].
+
+    Args:
+        square: float [K, S, S].
+        valid: (h, w) as ``fit`` gave it.
+    """
+    h, w = valid
+    planes = [_resize(np.asarray(plane[:h, :w], np.float32), shape, BILINEAR) for plane in square]
+    return np.stack(planes)
+
+
+def fitted_shape(height: int, width: int, size: int) -> tuple[int, int]:
+    """(h, w) of an image on the square: longest side ``size``, aspect kept, at least one pixel."""
+    longest = max(height, width)
+    return max(1, round(height * size / longest)), max(1, round(width * size / longest))
+
+
+def _resize(plane: np.ndarray, shape: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+    if plane.shape == shape:
+        return plane
+    return np.asarray(Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(shape[::-1], method))

@@ -1,0 +1,86 @@
+"""Flower's own commands, called as programs: start a run, ask for its state, read its last words."""
+
+import json
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import FederationError
+from .processes import plain
+
+PROGRAMS = Path(sysconfig.get_path("scripts"))
+CONNECTION = "rehearsal"
+CALL_LIMIT_S = 120.0
+
+
+def toml(flat: Mapping[str, Any]) -> str:
+    """A flat table as TOML: one ``"key" = value`` per line; values are str, int, float or bool."""
+    return "".join(f"{_value(key)} = {_value(value)}\n" for key, value in flat.items())
+
+
+def _value(value: Any) -> str:
+    # JSON's scalars are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def write_connection(flower_home: Path, address: str) -> None:
+    """Writes the ``config.toml`` by which the flwr command finds the SuperLink."""
+    flower_home.mkdir(parents=True, exist_ok=True)
+    text = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
+    (flower_home / "config.toml").write_text(text + f'address = "{address}"\ninsecure = true\n')
+
+
+def run(app: Path, config: Path, *, nodes: int | None, env: dict[str, str], cwd: Path) -> int:
+    """Submits the app with the run config in a TOML file and returns the run's id.
+
+    Args:
+        nodes: virtual nodes of a simulation, one CPU each; None for real sites.
+
+    Raises:
+        FederationError: PFS-507 when Flower refuses.
+    """
+    simulated = ["--federation-config", f"num-supernodes={nodes} client-resources-num-cpus=1"] if nodes else []
+    command = ["run", str(app), CONNECTION, "--run-config", str(config), *simulated]
+    return int(_json(command, env, cwd)["run-id"])
+
+
+def status(run_id: int, *, env: dict[str, str], cwd: Path) -> tuple[str, str]:
+    """(status, details) of a run; a finished one is ``finished:completed``, ``:failed`` or ``:stopped``."""
+    runs = _json(["list", CONNECTION, "--run-id", str(run_id)], env, cwd).get("runs") or [{}]
+    return str(runs[0].get("status", "unknown")), str(runs[0].get("status-details") or "")
+
+
+def last_words(run_id: int, *, env: dict[str, str], cwd: Path, count: int = 12) -> str:
+    """The last lines of the ServerApp's log, indented."""
+    result = _call(["log", str(run_id), CONNECTION, "--show"], env, cwd)
+    lines = [line.rstrip() for line in plain(result.stdout).splitlines() if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-count:]) or "    (it said nothing)"
+
+
+def _call(arguments: list[str], env: dict[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            [str(PROGRAMS / "flwr"), *arguments],
+            env=env,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=CALL_LIMIT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FederationError("PFS-507", f"flwr {arguments[0]} could not be run: {error}.") from error
+
+
+def _json(arguments: list[str], env: dict[str, str], cwd: Path) -> dict[str, Any]:
+    result = _call([*arguments, "--format", "json"], env, cwd)
+    try:
+        answer = json.loads(plain(result.stdout))
+    except json.JSONDecodeError:
+        answer = {}
+    if result.returncode or not isinstance(answer, dict) or not answer.get("success"):
+        said = answer.get("error-message") if isinstance(answer, dict) else ""
+        said = said or plain(result.stderr + result.stdout).strip() or f"exit status {result.returncode}"
+        raise FederationError("PFS-507", f"Flower refused 'flwr {arguments[0]}': {said}")
+    return answer

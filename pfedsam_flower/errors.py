@@ -1,0 +1,107 @@
+"""Every error a user can meet, in one tree.
+
+PfedsamError
+├── SettingsError     PFS-1xx   what the federation agreed on, or what a site's own settings say
+├── DataError         PFS-2xx   a site's images, masks, split
+├── CheckpointError   PFS-3xx   backbone weights
+├── ContractError     PFS-4xx   what travels between site and coordinator
+├── FederationError   PFS-5xx   rounds, quorum, deadlines
+└── StoreError        PFS-6xx   personal state and run folders on disk
+
+Each error has two texts. ``public()`` may travel to the coordinator: the code, its fixed title and
+counts, never a path, a file name or a patient. ``local()`` stays where it arose and says everything.
+"""
+
+CODES = {
+    "PFS-101": "the settings are not valid",
+    "PFS-102": "the site's own settings are not valid",
+    "PFS-201": "the data folder is missing or has no usable cases",
+    "PFS-202": "images and masks do not match",
+    "PFS-203": "too few patients to train, validate and test",
+    "PFS-204": "a file cannot be read",
+    "PFS-205": "a mask holds values that the label mapping does not name",
+    "PFS-206": "the recorded split does not fit the data",
+    "PFS-301": "the backbone checkpoint is missing or cannot be read",
+    "PFS-302": "the backbone checkpoint does not fit the backbone",
+    "PFS-303": "the backbone checkpoint is not the official file it is named after",
+    "PFS-401": "the contract differs between site and coordinator",
+    "PFS-402": "arrays do not have the agreed names, shapes or types",
+    "PFS-403": "values are not finite or far too large",
+    "PFS-404": "a message cannot be read",
+    "PFS-405": "a reply without training samples",
+    "PFS-406": "a reply to another round or run",
+    "PFS-501": "too few sites",
+    "PFS-502": "software versions differ",
+    "PFS-503": "two sites use the same name",
+    "PFS-504": "the run cannot be resumed with these settings",
+    "PFS-505": "the run has already finished",
+    "PFS-506": "a site failed while it worked on a message",
+    "PFS-507": "a process of the federation could not be started or ended early",
+    "PFS-601": "personal state belongs to another federation, site, method, backbone or contract",
+    "PFS-602": "personal state is ahead of the run",
+    "PFS-603": "a stored file is damaged or missing",
+    "PFS-604": "the folder is in use by another process or cannot be written",
+}
+
+
+class PfedsamError(Exception):
+    """What happened, where, what to do.
+
+    Args:
+        code: a key of ``CODES``; its title is the part that may travel.
+        message: what happened, with the values; stays local.
+        where: file, setting or tensor; stays local.
+        hint: what to do; stays local.
+        counts: numbers that may travel, by name.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        counts: dict[str, int] | None = None,
+    ) -> None:
+        self.code, self.message, self.where, self.hint = code, message, where, hint
+        self.counts = dict(counts or {})
+        super().__init__(self.local())
+
+    def public(self) -> str:
+        """One line that may leave the site: code, fixed title, counts."""
+        counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.counts.items())
+        return f"{self.code} {CODES[self.code]}" + (f" ({counts})" if counts else "")
+
+    def local(self) -> str:
+        """The whole story, for the people who own the disk it speaks of."""
+        text = f"{self.code} {self.message}"
+        if self.where:
+            text += f"\n  where: {self.where}"
+        if self.hint:
+            text += f"\n  hint: {self.hint}"
+        return text
+
+
+class SettingsError(PfedsamError):
+    """A setting is unknown, of the wrong type, out of range, or does not go with another."""
+
+
+class DataError(PfedsamError):
+    """A site's data folder cannot be used as it is."""
+
+
+class CheckpointError(PfedsamError):
+    """A backbone file is missing, cut, or not what it says."""
+
+
+class ContractError(PfedsamError):
+    """A message does not hold what both sides agreed to exchange."""
+
+
+class FederationError(PfedsamError):
+    """Too few sites, versions that differ, a run that cannot go on."""
+
+
+class StoreError(PfedsamError):
+    """Something on disk is damaged, foreign, or locked."""

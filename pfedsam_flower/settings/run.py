@@ -1,0 +1,136 @@
+"""What a federation agrees on. These settings travel to every site; nothing in them is a path at a site.
+
+Each setting is declared once, here: its type, range, unit and one sentence. The defaults table in
+``pyproject.toml`` and ``docs/reference/settings.md`` are written from it (``make settings``), and a
+test compares them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _split(value: object) -> object:
+    """Flower's run config knows no lists: a list setting is a comma-separated string."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Section(BaseModel):
+    """A table of settings: unknown keys are errors, values keep their type, nothing changes later."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, alias_generator=_hyphens, populate_by_name=True
+    )
+
+
+class FederationSettings(Section):
+    name: str = Field("phantoms", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Identity of the federation: run folder and personal state are bound to it.")
+    sites: Names = Field((), description="Names of the sites that take part, comma separated; empty: whoever answers.")
+    minimum_sites: int = Field(2, ge=1, description="Sites that must answer, or the round is not closed.")
+    start_deadline_s: float = Field(120.0, gt=0, description="Seconds to wait for the sites before a round starts.")
+    round_deadline_s: float = Field(3600.0, gt=0, description="Seconds that a round may take.")
+
+
+class BackboneSettings(Section):
+    name: str = Field("vit_tiny", description="A row of BACKBONES: vit_tiny, vit_b, vit_l, vit_h.")
+
+
+class ImageSettings(Section):
+    size: int = Field(224, ge=28, le=2048,
+        description="Side in pixels of the square that the network sees; a multiple of the backbone's patch. "
+        "For vit_b/l/h 224, 448 and 896 fill SAM's 14-token windows exactly; 256 costs twice 224.")
+    clip_low: float = Field(0.5, ge=0, lt=50, description="Percentile of a case's intensities that becomes 0.")
+    clip_high: float = Field(99.5, gt=50, le=100, description="Percentile of a case's intensities that becomes 255.")
+
+
+class LoraSettings(Section):
+    rank: int = Field(8, ge=1, le=256, description="Rank of each LoRA pair.")
+    alpha: float = Field(16.0, gt=0, description="LoRA scale is alpha / rank.")
+    targets: Names = Field(("q", "v"), description="Parts of each attention's fused qkv that get a pair: q, k, v.")
+
+
+class LmoeSettings(Section):
+    experts: int = Field(4, ge=1, le=64, description="Experts per block.")
+    rank: int = Field(8, ge=1, le=256, description="Inner width of one expert.")
+    blocks: Names = Field(("last-third",),
+        description="Encoder blocks with experts: last-third, all, or block numbers, comma separated.")
+    gate: Literal["token", "image"] = Field("token", description="One gate per token, or one per image.")
+
+
+class DecoderSettings(Section):
+    mode: Literal["heads", "lora-heads", "full"] = Field("full",
+        description="What of the mask decoder is trained and shared: heads (tokens, upscaling, hypernetworks), "
+        "heads plus LoRA in its attentions, or all of it.")
+
+
+class TrainingSettings(Section):
+    global_steps: int = Field(10, ge=0, description="Optimiser steps of the global phase, per round.")
+    local_steps: int = Field(10, ge=0, description="Optimiser steps of the local phase, per round.")
+    batch_size: int = Field(4, ge=1, description="Samples per optimiser step.")
+    learning_rate_shared: float = Field(1e-3, gt=0, lt=1, description="AdamW learning rate of the shared parameters.")
+    learning_rate_personal: float = Field(1e-3, gt=0, lt=1, description="AdamW learning rate of the L-MoE.")
+    weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW weight decay, both phases.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm of a step.")
+    phase_order: Literal["local-first", "global-first"] = Field("local-first",
+        description="Which phase comes first in a round; both start from the broadcast.")
+    personal_from: int = Field(1, ge=1, description="First round with a local phase.")
+    augment: bool = Field(True, description="Flips, small affine moves, contrast, gamma and noise on training samples.")
+    precision: Literal["float32", "bfloat16"] = Field("float32",
+        description="bfloat16 runs the network under autocast; needs hardware that has it.")
+
+
+class DistillationSettings(Section):
+    direction: Literal["global-to-personal", "none"] = Field("global-to-personal",
+        description="Who teaches whom in the local phase.")
+    weight: float = Field(0.1, ge=0, le=10, description="Weight of the distillation term after warm-up.")
+    temperature: float = Field(2.0, gt=0, le=20, description="Temperature T; the term is scaled by T squared.")
+    warmup_rounds: int = Field(2, ge=0, description="Rounds over which the weight rises from 0.")
+
+
+class AggregationSettings(Section):
+    rule: str = Field("mean", description="A row of RULES: how deltas become one.")
+    weights: str = Field("patients", description="A row of WEIGHTS: what a site counts for.")
+    largest_norm: float = Field(1000.0, gt=0, description="A delta with a larger Euclidean norm is left out by name.")
+
+
+class EvaluationSettings(Section):
+    every: int = Field(1, ge=1, description="Rounds between validations at the sites.")
+    alone: bool = Field(True,
+        description="Also train, at each site, a model without the federation for the same number of steps, "
+        "so that a hospital sees what the federation is worth to it. Doubles the training time.")
+
+
+class RunSettings(Section):
+    """All that the sites of one federation must agree on."""
+
+    seed: int = Field(0, ge=0, lt=2**32, description="Every random draw derives from it.")
+    rounds: int = Field(4, ge=1, le=10_000, description="Rounds of training; a closing round follows.")
+    method: str = Field("pfedsam", description="A row of METHODS.")
+    classes: Names = Field(("lesion",), min_length=1, description="Classes to segment, comma separated; one output channel each.")
+    federation: FederationSettings = FederationSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    image: ImageSettings = ImageSettings()
+    lora: LoraSettings = LoraSettings()
+    lmoe: LmoeSettings = LmoeSettings()
+    decoder: DecoderSettings = DecoderSettings()
+    training: TrainingSettings = TrainingSettings()
+    distillation: DistillationSettings = DistillationSettings()
+    aggregation: AggregationSettings = AggregationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+class CoordinatorSettings(Section):
+    """What the coordinator keeps to itself: no site reads these."""
+
+    folder: str = Field("runs", description="Folder of the run folders, relative to where the SuperLink was started.")
+    checkpoint: str = Field("", description="Path of the backbone's weights at the coordinator; empty: the untrained vit_tiny.")

@@ -1,0 +1,132 @@
+"""Flat keys ⇄ settings objects, with every finding at once and a suggestion for misspelt names."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from ..errors import SettingsError
+from .run import CoordinatorSettings, RunSettings, Section
+from .site import SiteSettings
+
+Flat = dict[str, str | int | float | bool]
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def to_flat(settings: Section, prefix: str = "") -> Flat:
+    """Settings as Flower's flat run config: dotted keys with hyphens, tuples as comma strings."""
+    flat: Flat = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        key = prefix + (field.alias or name)
+        if isinstance(value, Section):
+            flat |= to_flat(value, key + ".")
+        else:
+            flat[key] = ",".join(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def findings(model: type[Section], flat: Mapping[str, Any]) -> tuple[Section | None, list[str]]:
+    """The settings object (None when anything is wrong) and one sentence per fault."""
+    nested: dict[str, Any] = {}
+    problems = []
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                break
+        else:
+            table[name] = value
+            continue
+        problems.append(f"{key}: {sections[-1]} is a single value, not a table")
+    try:
+        return (model.model_validate(nested), []) if not problems else (None, problems)
+    except ValidationError as error:
+        known = known_keys(model)
+        return None, problems + [_sentence(dict(fault), known) for fault in error.errors()]
+
+
+def known_keys(model: type[Section], prefix: str = "") -> list[str]:
+    """Every flat key that ``model`` declares."""
+    keys = []
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            keys += known_keys(inner, key + ".")
+        else:
+            keys.append(key)
+    return keys
+
+
+def _sentence(fault: dict[str, Any], known: list[str]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        return f"{key}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
+    if fault["type"] == "missing":
+        return f"{key}: is required"
+    reason = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{key} = {fault['input']!r}: {reason}"
+
+
+def suggest(value: str, known: list[str]) -> str:
+    """'; did you mean x?' or the list of what is known."""
+    close = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else "known: " + ", ".join(known)
+
+
+def refuse(problems: list[str], code: str = "PFS-101", where: str = "") -> None:
+    """Raise one SettingsError that lists every problem; nothing to do for an empty list."""
+    if problems:
+        text = f"{len(problems)} setting(s) cannot be used:\n" + "\n".join(f"  - {p}" for p in problems)
+        raise SettingsError(code, text, where=where, counts={"faults": len(problems)})
+
+
+def split_coordinator(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(run settings, coordinator settings) of one flat run config."""
+    own = {k.removeprefix("coordinator."): v for k, v in flat.items() if k.startswith("coordinator.")}
+    return {k: v for k, v in flat.items() if not k.startswith("coordinator.")}, own
+
+
+def default_flat() -> Flat:
+    """The whole ``[tool.flwr.app.config]`` table."""
+    return to_flat(RunSettings()) | {f"coordinator.{k}": v for k, v in to_flat(CoordinatorSettings()).items()}
+
+
+def site_from_flat(flat: Mapping[str, Any], where: str = "--node-config") -> SiteSettings:
+    """A site's own settings from its node config.
+
+    Raises:
+        SettingsError: PFS-102 with every fault.
+    """
+    site, problems = findings(SiteSettings, flat)
+    refuse(problems, "PFS-102", where)
+    assert isinstance(site, SiteSettings)
+    return site
+
+
+def sites_from_file(path: Path) -> list[SiteSettings]:
+    """The ``[[site]]`` tables of a ``sites.toml``; relative folders are relative to the file.
+
+    Raises:
+        SettingsError: PFS-102 when the file cannot be read or a table is not valid.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("site", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError("PFS-102", f"the list of sites cannot be read: {error}", where=str(path)) from error
+    sites = [site_from_flat(table, where=f"{path}, [[site]] number {i + 1}") for i, table in enumerate(tables)]
+    refuse(["no [[site]] table in it"] if not sites else [], "PFS-102", str(path))
+    names = [site.site for site in sites]
+    refuse([f"{n} is named more than once" for n in sorted({n for n in names if names.count(n) > 1})], "PFS-102", str(path))
+
+    def here(folder: str) -> str:
+        return str(path.parent.resolve() / folder) if folder else ""
+
+    return [s.model_copy(update={k: here(getattr(s, k)) for k in ("data", "state", "checkpoint")}) for s in sites]
