@@ -30,7 +30,7 @@ class Grid:
         if self.spacing_mm and other.spacing_mm and not np.allclose(self.spacing_mm, other.spacing_mm, rtol=1e-3):
             return f"spacing {_times(self.spacing_mm)} and {_times(other.spacing_mm)} mm"
         if self.frame and other.frame and len(self.frame) == len(other.frame):
-            n = int(round(len(self.frame) ** 0.5))  # n + n * n numbers in n dimensions
+            n = round(len(self.frame) ** 0.5)  # n + n * n numbers in n dimensions
             if not np.allclose(self.frame[n:], other.frame[n:], atol=1e-3):
                 return "their axes point in other directions"
             if not np.allclose(self.frame[:n], other.frame[:n], rtol=0, atol=0.1):

@@ -1,111 +1,139 @@
-"""Cases in memory, and the slices of them that train."""
+"""A site's whole data: loaded for work, or looked over before work starts. The door of this room."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
-from ..settings.run import ImageSettings
-from .findings import some
-from .fitting import fit, fit_target
-from .labels import label_map
-from .layouts import Case
-from .readers import read_image, read_mask
+from ..errors import PfedsamError
+from ..settings.run import RunSettings
+from ..settings.site import SiteSettings
+from .cases import CaseData, Sample, load_case, samples_of
+from .findings import Finding, of_error, refuse, some
+from .fitting import fit, fit_target, unfit
+from .labels import label_map, parse_labels
+from .layouts import Case, find_cases, survey
+from .readers import read_grid
+from .splits import PARTS, Split, load_or_make_split, plan_split
 
-__all__ = ["CaseData", "Sample", "fit", "fit_target", "label_map", "load_case", "samples_of"]
-
-
-@dataclass(frozen=True, eq=False)
-class CaseData:
-    """One case on its own grid.
-
-    Attributes:
-        image: float32 [D, H, W, C] in 0..255, C 1 or 3.
-        target: bool [K, D, H, W]; all False for a class that is not annotated.
-        annotated: bool [K].
-        spacing_mm: (z, y, x), None when neither file knows it.
-    """
-
-    case: Case
-    image: np.ndarray
-    target: np.ndarray
-    annotated: np.ndarray
-    spacing_mm: tuple[float, float, float] | None
+__all__ = [
+    "CaseData",
+    "Counts",
+    "Sample",
+    "SiteData",
+    "check_site",
+    "fit",
+    "fit_target",
+    "label_map",
+    "load_case",
+    "load_site",
+    "samples_of",
+    "unfit",
+]
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """One slice as the network sees it.
+class SiteData:
+    """What a site trains, validates and tests on, in the order of case ids.
 
     Attributes:
-        image: float32 [C, S, S] in 0..255, zero outside ``valid``.
-        valid: (h, w), the upper left part that is image.
-        target: float16 [K, S, S] in 0..1, the share of each pixel that a class covers.
-        annotated: bool [K].
+        train: one sample per slice at the working size.
+        validation, test: cases on their own grid.
+        annotated: bool [K], which classes this site annotates.
     """
 
-    image: np.ndarray
-    valid: tuple[int, int]
-    target: np.ndarray
+    train: list[Sample]
+    validation: list[CaseData]
+    test: list[CaseData]
+    split: Split
     annotated: np.ndarray
-    patient: str
 
 
-def load_case(case: Case, labels: tuple[frozenset[int], ...], settings: ImageSettings) -> CaseData:
-    """A case from disk, its intensities clipped at two percentiles of the whole case and put in 0..255.
+@dataclass(frozen=True)
+class Counts:
+    """Patients of each part; all that a site says about its data."""
+
+    train: int
+    validation: int
+    test: int
+
+
+def load_site(
+    site: SiteSettings, run: RunSettings, split_path: Path, *, parts: Collection[str] = PARTS
+) -> SiteData:
+    """The site's data; parts that are not asked for stay empty and are not read.
 
     Args:
-        labels: mask values of each class, from ``label_map``.
+        split_path: the recorded split; written on first use.
 
     Raises:
-        DataError: PFS-202 when image and mask have different grids, PFS-204 when a file cannot be
-            read, PFS-205 when the mask has values other than 0 that no class names.
+        SettingsError: PFS-102 labels or patient expression.
+        DataError: PFS-201 … PFS-206.
+        StoreError: PFS-604 when the split cannot be recorded.
     """
-    pixels = read_image(case.image)
-    mask, mask_grid = read_mask(case.mask)
-    difference = pixels.grid.difference(mask_grid)
-    if difference:
-        raise DataError("PFS-202", f"image and mask differ: {difference}", where=f"{case.image} and {case.mask}")
-    present = np.unique(mask).tolist()
-    unknown = sorted(set(present) - {0}.union(*labels))
-    if unknown:
-        raise DataError(
-            "PFS-205",
-            f"the mask holds {some(unknown)}, which no class names",
-            where=str(case.mask),
-            hint="name every value in the setting labels, for example organ=128+255,lesion=255",
-            counts={"unknown_values": len(unknown)},
-        )
-    target = np.stack([np.isin(mask, sorted(values)) for values in labels])
-    return CaseData(
-        case=case,
-        image=to_255(pixels.values, settings.clip_low, settings.clip_high),
-        target=target,
-        annotated=np.array([bool(values) for values in labels]),
-        spacing_mm=pixels.spacing_mm or mask_grid.spacing_mm,
-    )
+    labels = label_map(site.labels, run.classes)
+    cases = find_cases(site)
+    split = load_or_make_split(split_path, cases, site, run.seed)
+
+    def load(part: str) -> list[CaseData]:
+        patients = set(getattr(split, part)) if part in parts else set()
+        return [load_case(case, labels, run.image) for case in cases if case.patient in patients]
+
+    train = [sample for case in load("train") for sample in samples_of(case, run.image.size)]
+    return SiteData(train, load("validation"), load("test"), split, np.array([bool(values) for values in labels]))
 
 
-def to_255(values: np.ndarray, clip_low: float, clip_high: float) -> np.ndarray:
-    """float32 in 0..255: percentile ``clip_low`` of all values becomes 0, ``clip_high`` 255.
+def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts:
+    """Patients per part, after a cheap look at everything; writes nothing.
 
-    An image of one value becomes 0. Where both percentiles are one value (nearly all of the image is
-    background) the smallest and largest values are used.
+    Settings, names, split and the headers of all files are checked; pixels of the first case only.
+
+    Raises:
+        DataError: with all findings at once, PFS-201 … PFS-206.
+        SettingsError: PFS-102 when only the site's settings are wrong.
     """
-    low, high = np.percentile(values, (clip_low, clip_high)).astype(np.float64)
-    if low == high:
-        low, high = float(values.min()), float(values.max())
-    if low == high:
-        return np.zeros_like(values, np.float32)
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
-    return np.clip(scaled, 0.0, 255.0).astype(np.float32)
+    labels, problems = parse_labels(site.labels, run.classes)
+    findings = [Finding("PFS-102", problem) for problem in problems]
+    cases, more = survey(site)
+    findings += more
+    split = None
+    if cases:
+        try:
+            split = plan_split(split_path, cases, site, run.seed)
+        except PfedsamError as error:
+            findings.append(of_error(error))
+        headers = _check_grids(cases)
+        findings += headers or ([] if problems else _check_first(cases[0], labels, run))
+    refuse(findings, site.data)
+    assert split is not None  # no cases and no finding cannot be
+    return Counts(len(split.train), len(split.validation), len(split.test))
 
 
-def samples_of(case: CaseData, size: int) -> list[Sample]:
-    """One sample per slice, in order, on a square of ``size`` pixels."""
-    samples = []
-    for d in range(len(case.image)):
-        image, valid = fit(case.image[d], size)
-        target = fit_target(case.target[:, d], size).astype(np.float16)
-        samples.append(Sample(image, valid, target, case.annotated, case.case.patient))
-    return samples
+def _check_first(case: Case, labels: tuple[frozenset[int], ...], run: RunSettings) -> list[Finding]:
+    try:
+        load_case(case, labels, run.image)
+    except PfedsamError as error:
+        return [of_error(error)]
+    return []
+
+
+def _check_grids(cases: list[Case]) -> list[Finding]:
+    """Unreadable headers and pairs of different grids, each as one finding."""
+    unreadable, different = [], []
+    for case in cases:
+        try:
+            difference = read_grid(case.image).difference(read_grid(case.mask))
+        except PfedsamError as error:
+            unreadable.append(f"{Path(error.where).name}: {error.message}")
+        else:
+            if difference:
+                different.append(f"{case.id}: {difference}")
+    findings = []
+    if unreadable:
+        text = f"{len(unreadable)} cases have a file that cannot be read: {some(unreadable)}"
+        findings.append(Finding("PFS-204", text, {"unreadable_cases": len(unreadable)}))
+    if different:
+        text = f"{len(different)} images have another grid than their masks: {some(different)}"
+        findings.append(Finding("PFS-202", text, {"pairs_that_differ": len(different)}))
+    return findings

@@ -41,7 +41,9 @@ def run(app: Path, config: Path, *, nodes: int | None, env: dict[str, str], cwd:
     Raises:
         FederationError: PFS-507 when Flower refuses.
     """
-    simulated = ["--federation-config", f"num-supernodes={nodes} client-resources-num-cpus=1"] if nodes else []
+    simulated = (
+        ["--federation-config", f"num-supernodes={nodes} client-resources-num-cpus=1"] if nodes else []
+    )
     command = ["run", str(app), CONNECTION, "--run-config", str(config), *simulated]
     return int(_json(command, env, cwd)["run-id"])
 
@@ -55,8 +57,14 @@ def status(run_id: int, *, env: dict[str, str], cwd: Path) -> tuple[str, str]:
 def last_words(run_id: int, *, env: dict[str, str], cwd: Path, count: int = 12) -> str:
     """The last lines of the ServerApp's log, indented."""
     result = _call(["log", str(run_id), CONNECTION, "--show"], env, cwd)
-    lines = [line.rstrip() for line in plain(result.stdout).splitlines() if line.strip()]
+    lines = _said(result.stdout)
     return "\n".join(f"    {line}" for line in lines[-count:]) or "    (it said nothing)"
+
+
+def _said(output: str) -> list[str]:
+    """The lines that tell something: no colours, no blank lines, not which SuperLink was used."""
+    lines = [line.rstrip() for line in plain(output).splitlines()]
+    return [line for line in lines if line and not line.startswith("Using SuperLink:")]
 
 
 def _call(arguments: list[str], env: dict[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -81,6 +89,6 @@ def _json(arguments: list[str], env: dict[str, str], cwd: Path) -> dict[str, Any
         answer = {}
     if result.returncode or not isinstance(answer, dict) or not answer.get("success"):
         said = answer.get("error-message") if isinstance(answer, dict) else ""
-        said = said or plain(result.stderr + result.stdout).strip() or f"exit status {result.returncode}"
+        said = said or "\n".join(_said(result.stderr + result.stdout)) or f"exit status {result.returncode}"
         raise FederationError("PFS-507", f"Flower refused 'flwr {arguments[0]}': {said}")
     return answer

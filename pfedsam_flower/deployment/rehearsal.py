@@ -4,6 +4,7 @@ Nothing is mocked: a SuperLink, one SuperNode per site, a new process per messag
 Only the wires are short and unencrypted.
 """
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -103,6 +104,12 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
         StoreError: PFS-604 when another rehearsal holds the folder.
     """
     folder = folder.resolve()
+    if engine == "simulation" and importlib.util.find_spec("ray") is None:
+        raise FederationError(
+            "PFS-507",
+            "Flower's simulation engine needs Ray, which is not installed.",
+            hint="install the extra 'simulation', or use 'pfedsam rehearse'",
+        )
     with locked(folder), _terminate_politely(), _short_folder() as temporary:
         end_all(str(folder))  # of a rehearsal here that was killed and could not clean up
         _make_folders(folder)

@@ -28,6 +28,7 @@ GRIDS: dict[str, Callable[[Path], Grid]] = {
 }
 
 LOSSY = (".jpg", ".jpeg")
+LARGEST_VALUE = 1e30  # beyond it no intensity means anything, and differences overflow float32
 LARGEST_LABEL = 2**24  # float32 holds whole numbers exactly up to here
 
 ResultT = TypeVar("ResultT")
@@ -51,14 +52,10 @@ def read_image(path: Path) -> Pixels:
         DataError: PFS-204 when the file is of an unknown format, cut, damaged, or holds NaN or Inf.
     """
     pixels = _guarded(READERS, path)
-    if not np.isfinite(pixels.values).all():
-        n_bad = int(np.size(pixels.values) - np.isfinite(pixels.values).sum())
-        raise DataError(
-            "PFS-204",
-            f"{n_bad} of the image's {np.size(pixels.values)} values are NaN or infinite",
-            where=str(path),
-            hint="export the image again, or replace these values",
-        )
+    usable = np.abs(pixels.values) <= LARGEST_VALUE  # False for NaN
+    if not usable.all():
+        n_bad, n = int((~usable).sum()), usable.size
+        raise _unreadable(path, f"{n_bad} of the image's {n} values are NaN or infinite", "replace or export them again")
     return pixels
 
 

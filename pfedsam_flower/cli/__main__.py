@@ -1,0 +1,86 @@
+"""The ``pfedsam`` command: a table of commands, one module each, imported only when it is used."""
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import PfedsamError
+
+COMMANDS = {
+    "demo": ("demo", "A short federation of phantom hospitals on this machine, with table and picture"),
+    "phantoms": ("phantoms", "Write phantom hospitals: site folders with images, masks and a sites.toml"),
+    "rehearse": ("rehearse", "Run a federation on this machine with Flower's real processes, one per site"),
+    "simulate": ("simulate", "The same on Flower's simulation engine (needs the extra 'simulation')"),
+    "status": ("status", "Where a run stands, from its history"),
+    "report": ("report", "Table and curves of a run, from its history"),
+}
+
+PAGE = """\
+pFedSAM on Flower: hospitals fine-tune SAM together, each keeping its own experts.
+
+usage: pfedsam COMMAND [OPTIONS]
+
+commands:
+{commands}
+
+examples:
+  pfedsam demo
+  pfedsam phantoms hospitals --sites 4
+  pfedsam rehearse --sites hospitals/sites.toml --set rounds=3
+  pfedsam report rehearsal/runs/phantoms
+
+'pfedsam COMMAND --help' tells more about one. Exit status: 0 all went well, 1 it did not,
+2 the command line is wrong, 130 interrupted. Federations between hospitals are run with
+Flower's own commands: flower-superlink, flower-supernode, flwr run.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of the command line ``argv`` (without the program's name)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(page(), end="")
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"pfedsam {__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(COMMANDS)}."
+        print(f"pfedsam: no such command: '{name}'. {hint}", file=sys.stderr)
+        return 2
+    return _run(name, rest)
+
+
+def page() -> str:
+    """The help page."""
+    return PAGE.format(commands="\n".join(f"  {n:<10} {sentence}" for n, (_, sentence) in COMMANDS.items()))
+
+
+def _run(name: str, words: list[str]) -> int:
+    module_name, sentence = COMMANDS[name]
+    try:
+        module = importlib.import_module(f"pfedsam_flower.cli.{module_name}")
+        parser = argparse.ArgumentParser(f"pfedsam {name}", description=f"{sentence}.", allow_abbrev=False)
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(words)))
+    except PfedsamError as error:
+        print(error.local(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was started has been ended", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as leave:  # argparse has said why; a signal has said which
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

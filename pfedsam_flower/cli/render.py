@@ -1,0 +1,173 @@
+"""What a person sees: live progress, one line per event where there is no terminal, the final table."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..reports import tables
+from ..reports.history import Event, History, Site, metric
+
+Show = Callable[[Event], None]
+MODELS = ("alone", "global", "personal")
+PLAIN_WIDTH = 140
+
+
+def console() -> Console:
+    """Standard output; wide enough for the table when it is not a terminal."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def say(text: str) -> None:
+    """Prints one line, as it is."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(history: History) -> Iterator[Show]:
+    """Yields a function that shows an event that was added to ``history``: a live table, or a plain line."""
+    out = console()
+    if not out.is_terminal:
+        yield lambda event: say(line) if (line := event_line(event)) else None
+        return
+    with Live(get_renderable=lambda: live_view(history), console=out, refresh_per_second=4):
+        yield lambda event: None
+
+
+def event_line(event: Event) -> str | None:
+    """One event as a sentence for a log; None for kinds that a reader need not see."""
+    kind, site, number = event["event"], event.get("site"), event.get("round")
+    if kind == "start":
+        return (
+            f"run of federation {event.get('federation')}: method {event.get('method')}, "
+            f"rounds {event.get('first_round')} to {event.get('rounds')}, "
+            f"{tables.bytes_text(event.get('bytes_per_message', 0))} per message"
+        )
+    if kind == "site":
+        return f"{site} joined: {_patients(event)} patients to train, validate, test"
+    if kind == "round-start":
+        return f"{_round_name(event)} begins: {', '.join(event.get('sites', ()))}"
+    if kind == "reply":
+        dice = ", ".join(f"{m} {_dice(metric(event, f'validation.dice.{m}'))}" for m in MODELS)
+        return f"{_round_name(event)}: {site} answered after {event.get('wait_s', 0):.1f} s; validation Dice {dice}"
+    if kind == "round-end":
+        return f"{_round_name(event)} ends after {event.get('seconds', 0):.1f} s"
+    if kind == "filtered":
+        keys = event.get("keys", ())
+        count = len(keys) if isinstance(keys, list | tuple) else keys
+        return f"round {number}: {site} sent {count} personal key(s); they were removed"
+    if kind in ("refused", "left-out", "lost"):
+        where = f"round {number}: " if number else ""
+        return f"{where}{site} {kind.replace('-', ' ')}: {event.get('text') or event.get('reason')}"
+    return f"run {event.get('status')}" if kind == "end" else None
+
+
+def _round_name(event: Event) -> str:
+    return "closing round" if event.get("kind") == "close" else f"round {event.get('round')}"
+
+
+def _patients(event: Event) -> str:
+    return ", ".join(str(event.get(f"n_{part}_patients", "?")) for part in tables.PARTS)
+
+
+def _dice(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def live_view(history: History) -> Group:
+    """The state of every site, and below it what went wrong so far."""
+    return Group(Text(headline(history), style="bold"), site_table(history))
+
+
+def headline(history: History) -> str:
+    """The state of the run in one line."""
+    if not history.start:
+        return "waiting for the coordinator to begin"
+    name, rounds = history.start.get("federation"), history.start.get("rounds")
+    now = history.rounds[-1] if history.rounds else None
+    if history.end:
+        where = history.status
+    elif now is None:
+        where = "waiting for the sites"
+    else:
+        where = "closing round" if now.kind == "close" else f"round {now.number} of {rounds}"
+    return f"{name}: {where}"
+
+
+def site_table(history: History) -> Table:
+    """One row per site: state, last round answered, newest validation Dice, seconds, bytes so far."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("Site", "State"):
+        table.add_column(heading, no_wrap=heading == "Site")
+    for heading in ("Round", "Alone", "Global", "Personalised", "Seconds", "Up", "Down"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in progress_rows(history):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def progress_rows(history: History) -> list[tuple[str, ...]]:
+    """The cells of ``site_table``."""
+    rows = []
+    for name, site in history.sites.items():
+        answers = [r.replies[name] for r in history.rounds if name in r.replies]
+        newest = [
+            next((v for a in reversed(answers) if (v := metric(a, f"validation.dice.{m}")) is not None), None)
+            for m in MODELS
+        ]
+        seconds = f"{sum(answers[-1].get('seconds', {}).values()):.1f}" if answers else "–"
+        sizes = [tables.bytes_text(sum(a.get(f"bytes_{way}", 0) for a in answers)) for way in ("up", "down")]
+        number = str(answers[-1].get("round", "–")) if answers else "–"
+        rows.append((name, state(history, site), number, *map(_dice, newest), seconds, *sizes))
+    return rows
+
+
+def state(history: History, site: Site) -> str:
+    """What a site is doing, as far as the coordinator knows."""
+    now = history.rounds[-1] if history.rounds else None
+    if site.refused:
+        return f"refused: {site.refused}"
+    if history.end:
+        return "finished"
+    if not site.patients:
+        return "not here yet"
+    if now is None or site.name not in now.sites:
+        return "waiting"
+    if site.name in now.missing:
+        return f"left out: {now.missing[site.name]}"
+    if site.name in now.replies:
+        return "answered"
+    return "closing" if now.kind == "close" else "working"
+
+
+def final_table(history: History) -> Table:
+    """Dice on the test patients: one row per site, and the mean."""
+    rows = tables.site_rows(history)
+    table = Table(title="Dice on the test patients", title_justify="left", header_style="bold")
+    for heading in tables.HEADINGS:
+        left = heading in ("Site", "Which")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "Which")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in tables.cells(row, len(rows))))
+    table.add_section()
+    table.add_row(*(Text(cell) for cell in tables.cells(tables.mean_row(rows), len(rows))), style="bold")
+    return table
+
+
+def show_report(history: History) -> None:
+    """Prints the final table and its sentences."""
+    console().print(final_table(history))
+    for sentence in tables.sentences(history):
+        say(sentence)
+
+
+def show_status(history: History) -> None:
+    """Prints where the run stands."""
+    say(headline(history))
+    console().print(site_table(history))
+    if history.status == "failed" and history.end:
+        say(f"reason: {history.end.get('text')}")

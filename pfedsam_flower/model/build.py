@@ -1,0 +1,115 @@
+"""Settings → model. The only model file that knows settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..contract.methods import METHODS
+from ..contract.schema import Contract
+from ..errors import CheckpointError
+from ..settings.run import RunSettings
+from ..settings.sources import suggest
+from .exchange import shared_tensors
+from .lmoe import add_lmoe
+from .lora import PARTS, add_lora_to_decoder, add_lora_to_encoder
+from .pfedsam import PFedSAM
+from .roles import Role, assign_roles, set_trainable
+from .sam.backbones import BACKBONES, Backbone
+from .sam.checkpoint import LoadReport, load_backbone, state_digest
+from .sam.modules import build_sam, untrained
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model ready for its phases; ``report`` is None when the untrained backbone was used."""
+
+    model: PFedSAM
+    roles: dict[str, Role]
+    contract: Contract
+    report: LoadReport | None
+
+
+def problems(run: RunSettings) -> list[str]:
+    """Settings that do not go together, or name rows that do not exist; one sentence each."""
+    found = []
+    if run.method not in METHODS:
+        found.append(f"method = {run.method!r}: no such method; {suggest(run.method, list(METHODS))}")
+    found += [f"lora.targets: {t!r} is none of q, k, v" for t in run.lora.targets if t not in PARTS]
+    if len(set(run.classes)) != len(run.classes):
+        found.append("classes: a name is given twice")
+    backbone = BACKBONES.get(run.backbone.name)
+    if backbone is None:
+        found.append(
+            f"backbone.name = {run.backbone.name!r}: no such backbone; {suggest(run.backbone.name, list(BACKBONES))}"
+        )
+        return found
+    if run.image.size % backbone.patch:
+        lower = run.image.size // backbone.patch * backbone.patch
+        found.append(
+            f"image.size = {run.image.size}: {run.backbone.name} needs a multiple of {backbone.patch}, "
+            f"for example {lower} or {lower + backbone.patch}"
+        )
+    try:
+        expert_blocks(run.lmoe.blocks, backbone.depth)
+    except ValueError as error:
+        found.append(f"lmoe.blocks: {error}")
+    return found
+
+
+def expert_blocks(blocks: tuple[str, ...], depth: int) -> tuple[int, ...]:
+    """Numbers of the blocks with experts.
+
+    Raises:
+        ValueError: not a word that is known, or no such block.
+    """
+    if blocks == ("last-third",):
+        return tuple(range(depth - max(1, depth // 3), depth))
+    if blocks == ("all",):
+        return tuple(range(depth))
+    unknown = [b for b in blocks if not b.isdecimal() or int(b) >= depth]
+    if unknown or not blocks:
+        raise ValueError(f"{', '.join(unknown) or 'nothing'} is neither last-third, all nor a block of 0..{depth - 1}")
+    return tuple(sorted({int(b) for b in blocks}))
+
+
+def build(run: RunSettings, checkpoint: str, device: str = "cpu") -> Built:
+    """The adapted model at its start, its roles and its contract.
+
+    Every draw (LoRA, experts, the untrained backbone) comes from ``run.seed`` and fixed words, so
+    all sites and the coordinator start from the same shared parameters.
+
+    Args:
+        run: valid settings (``problems(run)`` is empty).
+        checkpoint: path of the backbone's weights; empty only for a backbone that may be untrained.
+
+    Raises:
+        CheckpointError: PFS-301, -302, -303.
+    """
+    backbone: Backbone = BACKBONES[run.backbone.name]
+    if checkpoint:
+        sam = build_sam(backbone, run.image.size)
+        report = load_backbone(sam, backbone, Path(checkpoint))
+    elif backbone.untrained_seed is not None:
+        sam, report = untrained(backbone, run.image.size), None
+    else:
+        raise CheckpointError(
+            "PFS-301",
+            f"{run.backbone.name} needs its weights and no checkpoint is set",
+            hint=f"set coordinator.checkpoint and each site's checkpoint to {backbone.file}",
+        )
+    identity = state_digest(sam.state_dict())
+    method = METHODS[run.method]
+    model = PFedSAM(sam, len(run.classes), run.image.size)
+    scale = run.lora.alpha / run.lora.rank
+    draw = torch.Generator().manual_seed(run.seed)
+    add_lora_to_encoder(model.image_encoder, run.lora.targets, run.lora.rank, scale, draw)
+    if run.decoder.mode == "lora-heads":
+        add_lora_to_decoder(model.mask_decoder.sam, run.lora.rank, scale, draw)
+    if method.experts:
+        places = expert_blocks(run.lmoe.blocks, backbone.depth)
+        add_lmoe(model.image_encoder, places, run.lmoe.experts, run.lmoe.rank, run.lmoe.gate == "image", draw)
+    roles = assign_roles(model, run.decoder.mode)
+    set_trainable(model, roles, None)
+    contract = Contract(shared_tensors(model, roles), identity, run.classes, run.image.size, run.method)
+    return Built(model.to(device).eval(), roles, contract, report)

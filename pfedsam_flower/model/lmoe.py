@@ -1,0 +1,76 @@
+"""L-MoE, the Localized Mixture-of-Experts: what a site keeps to itself.
+
+Parallel to the MLP of an encoder block, on the same normed input h [B, H, W, D]:
+
+    y = x + MLP(h) + c · Σ_e g_e(h) · B_e gelu(A_e h)
+
+| paper        | here                                             |
+| ------------ | ------------------------------------------------ |
+| expert e     | ``down[e]`` = A_e [r, D], ``up[e]`` = B_e [D, r] |
+| gate g       | softmax of ``gate`` [E, D], dense                |
+| scale c      | ``scale``, learnable, 1 at the start             |
+
+Paper silent on place and form of the experts; the choices and their reasons are in
+``docs/concepts.md``. B_e is zero at the start, so fresh experts change nothing; the A_e are drawn
+differently, because equal experts would stay equal for ever; c must not start at zero, because
+with B_e = 0 no gradient would ever reach either. The gate looks at one image only: a prediction does not
+depend on what else is in the batch, and nothing is random at inference.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class LMoE(nn.Module):
+    """E low-rank experts behind a dense softmax gate.
+
+    Attributes:
+        active: off makes the model exactly the global one (the bypass).
+        usage: after a forward, the mean gate per expert [E], for the site's own log; no gradient.
+    """
+
+    def __init__(self, width: int, experts: int, rank: int, per_image: bool, generator: torch.Generator) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(width)
+        self.down = nn.Parameter(torch.empty(experts, rank, width).uniform_(-bound, bound, generator=generator))
+        self.up = nn.Parameter(torch.zeros(experts, width, rank))
+        self.gate = nn.Parameter(torch.empty(experts, width).uniform_(-bound, bound, generator=generator))
+        self.scale = nn.Parameter(torch.ones(()))
+        self.per_image = per_image
+        self.active = True
+        self.usage: Tensor | None = None
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[B, H, W, D] → [B, H, W, D], the experts' weighted sum times c."""
+        experts, rank, width = self.down.shape
+        asked = h.mean(dim=(1, 2), keepdim=True) if self.per_image else h
+        g = nn.functional.linear(asked, self.gate).softmax(dim=-1)
+        self.usage = g.detach().mean(dim=(0, 1, 2))
+        inner = nn.functional.gelu(nn.functional.linear(h, self.down.reshape(experts * rank, width)))
+        weighted = (inner.unflatten(-1, (experts, rank)) * g.unsqueeze(-1)).flatten(-2)
+        return self.scale * nn.functional.linear(weighted, self.up.permute(1, 0, 2).reshape(width, experts * rank))
+
+
+class MlpWithExperts(nn.Module):
+    """A block's own MLP (same keys as before) and an L-MoE beside it."""
+
+    def __init__(self, mlp: nn.Module, lmoe: LMoE) -> None:
+        super().__init__()
+        self.lin1, self.lin2, self.act, self.lmoe = mlp.lin1, mlp.lin2, mlp.act, lmoe
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[B, H, W, D] → [B, H, W, D]; MLP(h) alone when the L-MoE is bypassed."""
+        y = self.lin2(self.act(self.lin1(h)))
+        return y + self.lmoe(h) if self.lmoe.active else y
+
+
+def add_lmoe(
+    encoder: nn.Module, blocks: tuple[int, ...], experts: int, rank: int, per_image: bool, generator: torch.Generator
+) -> None:
+    """Put an L-MoE beside the MLP of the numbered encoder blocks."""
+    for number in blocks:
+        block = encoder.blocks[number]
+        lmoe = LMoE(block.mlp.lin1.in_features, experts, rank, per_image, generator)
+        block.mlp = MlpWithExperts(block.mlp, lmoe)
