@@ -3,14 +3,17 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from .options import add_set, parse_set, plan
 
+if TYPE_CHECKING:
+    from ..settings.site import SiteSettings
+
 # What the demo runs with; --set goes on top.
-DEMO_SETTINGS = {
+DEMO_SETTINGS: dict[str, Any] = {
     "federation.name": "demo",
     "rounds": 3,
     "classes": "organ,lesion",
@@ -97,7 +100,7 @@ def fresh_folder(folder: Path) -> None:
         ) from error
 
 
-def _picture(sites: Sequence[object], run_folder: Path, path: Path) -> Path:
+def _picture(sites: "list[SiteSettings]", run_folder: Path, path: Path) -> Path:
     from ..reports.pictures import overlay_figure
     from ..site.deployed import example_predictions
 

@@ -57,7 +57,7 @@ def _follow(link: Rehearsal, run_id: int, file: Path, offset: int, history: Hist
         if status in ("pending", "starting") and time.monotonic() > started + STATUS_LIMIT_S:
             raise FederationError(
                 "PFS-507",
-                f"the run is still {status} after {STATUS_LIMIT_S:.0f} s; Flower has not started the ServerApp.",
+                f"the run is still {status} after {STATUS_LIMIT_S:.0f} s; its ServerApp has not begun.",
                 where=str(link.folder / "logs" / "superlink.log"),
             )
         time.sleep(POLL_S)

@@ -18,8 +18,12 @@ def run(args: argparse.Namespace) -> int:
     from .render import say
 
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
-        raise StoreError("PFS-604", "it exists and is not empty; nothing was written.", where=str(args.folder),
-                         hint="choose another folder, or remove this one")  # fmt: skip
+        raise StoreError(
+            "PFS-604",
+            "the folder exists and is not empty; nothing was written.",
+            where=str(args.folder),
+            hint="choose another one",
+        )
     sites = write_phantoms(args.folder, seed=args.seed, n_sites=args.sites, patients=args.patients)
     say(f"{len(sites)} phantom hospitals in {args.folder}: {', '.join(site.site for site in sites)}")
     say(f"next: pfedsam rehearse --sites {args.folder / 'sites.toml'} --set classes=organ,lesion")

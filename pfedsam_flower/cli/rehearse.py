@@ -2,8 +2,13 @@
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .options import add_sites, parse_set, plan
+
+if TYPE_CHECKING:
+    from ..deployment.rehearsal import Engine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +19,8 @@ def run(args: argparse.Namespace) -> int:
     return run_sites(args, "deployment")
 
 
-def run_sites(args: argparse.Namespace, engine: str) -> int:
+def run_sites(args: argparse.Namespace, engine: "Engine") -> int:
     """Runs the federation of ``--sites`` and returns the exit status; settings are checked first."""
-    from pathlib import Path
-
     from ..reports.history import read_history
     from ..settings.sources import sites_from_file
     from .launch import launch

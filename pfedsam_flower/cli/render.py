@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..reports import tables
-from ..reports.history import Event, History, Site, metric
+from ..reports.history import PARTS, Event, History, Site, metric
 
 Show = Callable[[Event], None]
 MODELS = ("alone", "global", "personal")
@@ -53,7 +53,8 @@ def event_line(event: Event) -> str | None:
         return f"{_round_name(event)} begins: {', '.join(event.get('sites', ()))}"
     if kind == "reply":
         dice = ", ".join(f"{m} {_dice(metric(event, f'validation.dice.{m}'))}" for m in MODELS)
-        return f"{_round_name(event)}: {site} answered after {event.get('wait_s', 0):.1f} s; validation Dice {dice}"
+        waited = f"answered after {event.get('wait_s', 0):.1f} s"
+        return f"{_round_name(event)}: {site} {waited}; validation Dice {dice}"
     if kind == "round-end":
         return f"{_round_name(event)} ends after {event.get('seconds', 0):.1f} s"
     if kind == "filtered":
@@ -71,7 +72,7 @@ def _round_name(event: Event) -> str:
 
 
 def _patients(event: Event) -> str:
-    return ", ".join(str(event.get(f"n_{part}_patients", "?")) for part in tables.PARTS)
+    return ", ".join(str(event.get(f"n_{part}_patients", "?")) for part in PARTS)
 
 
 def _dice(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""``pfedsam report RUN_FOLDER``: the table on the screen; curves.png, table.md and table.csv in the folder."""
+"""``pfedsam report RUN_FOLDER``: the table; with curves.png, table.md and table.csv."""
 
 import argparse
 import json

@@ -18,7 +18,11 @@ def surplus_arrays(names: Iterable[str]) -> list[str]:
 
 
 def check_reply(
-    reply: RoundReply, request: RoundRequest, delta: np.ndarray | None, contract: Contract, largest_norm: float
+    reply: RoundReply,
+    request: RoundRequest,
+    delta: np.ndarray | None,
+    contract: Contract,
+    largest_norm: float,
 ) -> None:
     """Accept a reply or say why not.
 
@@ -38,16 +42,22 @@ def check_reply(
     if reply.kind == "close":
         return
     if reply.n_train_samples < 1 or reply.n_train_patients < 1:
-        raise ContractError("PFS-405", f"{reply.n_train_samples} training samples of {reply.n_train_patients} patients")
+        raise ContractError(
+            "PFS-405", f"{reply.n_train_samples} training samples of {reply.n_train_patients} patients"
+        )
     if delta is None:
-        raise ContractError("PFS-402", "no delta came with the reply", hint="the array must be named " + SHARED)
+        raise ContractError(
+            "PFS-402", "no delta came with the reply", hint="the array must be named " + SHARED
+        )
     contract.unpack(delta)
     if not np.isfinite(delta).all():
         n_bad = int(np.size(delta) - np.isfinite(delta).sum())
         raise ContractError("PFS-403", f"{n_bad} values are not finite", counts={"values": n_bad})
     norm = euclidean_norm(delta)
     if norm > largest_norm:
-        raise ContractError("PFS-403", f"the delta's norm is {norm:.3g}, the largest allowed {largest_norm:.3g}")
+        raise ContractError(
+            "PFS-403", f"the delta's norm is {norm:.3g}, the largest allowed {largest_norm:.3g}"
+        )
     if digest(delta) != reply.delta:
         raise ContractError("PFS-404", "the delta is not the one whose digest came with it")
 

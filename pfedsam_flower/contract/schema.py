@@ -91,7 +91,7 @@ class Contract:
         if packed.dtype != np.float32 or packed.shape != (self.n_values,):
             raise ContractError(
                 "PFS-402",
-                f"a packed array of {packed.dtype} {packed.shape} came, float32 ({self.n_values},) was agreed",
+                f"packed: found {packed.dtype} {packed.shape}, agreed float32 ({self.n_values},)",
                 hint="the sides differ in rank, classes, decoder mode or backbone",
             )
         arrays, start = {}, 0

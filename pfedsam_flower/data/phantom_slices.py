@@ -126,7 +126,7 @@ def _lesions(style: Style, rng: np.random.Generator, organ: Blob) -> list[Blob]:
         x = organ.x + organ.radius * rho * np.cos(theta)
         y = organ.y + organ.radius * rho * np.sin(theta) * organ.squeeze
         room = float(_inside(organ, np.array([x]), np.array([y]))[0])
-        radius = min(rng.uniform(*style.radius), 0.8 * room)
+        radius = min(rng.uniform(*style.radius), 0.9 * room)
         blob = _blob(rng, x, y, radius, style.irregular, rng.uniform(0.75, 1.0))
         if len(found) < wanted and radius >= 0.8 * style.radius[0] and not any(_touch(blob, b) for b in found):
             found.append(blob)

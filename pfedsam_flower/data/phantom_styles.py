@@ -52,10 +52,10 @@ STYLES = {
                    (1, 2), (0.11, 0.17), 0.08, 0.0),
     # bright fat, shading, a close view; many small lesions, outlines drawn generously
     "harbour": Style(1.18, (0.05, 0.10), 0.85, 0.33, 0.46, 0.22, 0.8, "rician", 0.045, 0.45, 0.85, 0.0,
-                     (2, 4), (0.06, 0.09), 0.12, 2.0),
+                     (2, 4), (0.055, 0.08), 0.12, 2.0),
     # an old scanner: blurred, washed out, grainy; few large ragged lesions, and they are dark
-    "valley": Style(0.72, (-0.08, -0.06), 0.30, 0.50, 0.60, -0.20, 1.3, "poisson", 0.055, 0.12, 1.35, 0.16,
-                    (1, 1), (0.18, 0.27), 0.20, 0.0),
+    "valley": Style(0.80, (-0.08, -0.06), 0.30, 0.50, 0.60, -0.20, 1.3, "poisson", 0.055, 0.12, 1.35, 0.16,
+                    (1, 1), (0.20, 0.30), 0.18, 0.0),
     # speckle, patients face down; lesions of all sizes, outlines drawn tightly
     "island": Style(1.02, (0.16, -0.12), 0.50, 0.30, 0.38, 0.24, 0.7, "speckle", 0.30, 0.30, 0.75, 0.03,
                     (1, 2), (0.10, 0.20), 0.13, -1.5, prone=True),

@@ -1,5 +1,6 @@
 """Which patients train, validate and test. Written once, never changed silently."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -132,5 +133,6 @@ def _write(path: Path, record: dict[str, object]) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise StoreError("PFS-604", f"the split cannot be recorded: {error}", where=str(path)) from error

@@ -206,7 +206,7 @@ def _wait_for_health(link: Rehearsal) -> None:
 
 @contextmanager
 def _short_folder() -> Iterator[Path]:
-    """A temporary folder with a short path: Ray puts sockets there, whose paths have at most 107 characters."""
+    """A temporary folder with a short path: Ray's sockets there allow 107 characters."""
     folder = Path(tempfile.mkdtemp(prefix="pfs-"))
     try:
         yield folder

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import StoreError
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Lets ``write`` fill a file beside ``path``, syncs it and swaps it in.
 
     Raises:
@@ -33,4 +33,4 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StoreError: PFS-604 when the folder cannot be written.
     """
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8") and None)
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))

@@ -2,8 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,30 @@ HEADINGS = ("Site", "Train", "Val.", "Test", "Alone", "Global", "Personalised", 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the final table; Dice in 0..1, None where it is undefined.
+    """One line of the final table; None where a value is undefined.
 
     Attributes:
         site: the site's name, or ``mean``.
-        train, validation, test: patients.
-        alone: the model trained without the federation for as many steps.
-        personal: the personalised model.
-        deployed: what the site chose to use, see ``blend`` (0 global .. 1 personalised).
+        patients: numbers in the order of ``PARTS``.
+        dice: in 0..1, in the order of ``MODELS``: the model trained without the federation for as many
+            steps, the global one, the personalised one, and what the site chose to use.
+        blend: that choice, 0 global .. 1 personalised.
         of: sites behind each Dice of the mean; empty in the row of a site.
     """
 
     site: str
-    train: int | None
-    validation: int | None
-    test: int | None
-    alone: float | None
-    global_: float | None
-    personal: float | None
-    deployed: float | None
-    blend: float | None
+    patients: tuple[int | None, ...]
+    dice: tuple[float | None, ...]
+    blend: float | None = None
     of: tuple[int, ...] = ()
 
     @property
     def gain(self) -> float | None:
         """Dice of the deployed model over the one trained alone; None for means over different sites."""
-        if self.deployed is None or self.alone is None or (self.of and self.of[0] != self.of[3]):
+        alone, *_, deployed = self.dice
+        if deployed is None or alone is None or (self.of and self.of[0] != self.of[-1]):
             return None
-        return self.deployed - self.alone
-
-    @property
-    def dice(self) -> tuple[float | None, ...]:
-        """In the order of ``MODELS``."""
-        return self.alone, self.global_, self.personal, self.deployed
+        return deployed - alone
 
 
 def site_rows(history: History) -> list[Row]:
@@ -57,25 +47,19 @@ def site_rows(history: History) -> list[Row]:
     rows = []
     for name, site in history.sites.items():
         reply = replies.get(name)
-        patients = [site.patients.get(part) for part in PARTS]
-        dice = [metric(reply, f"test.dice.{model}") for model in MODELS]
-        rows.append(Row(name, *patients, *dice, metric(reply, "blend")))
+        patients = tuple(site.patients.get(part) for part in PARTS)
+        dice = tuple(metric(reply, f"test.dice.{model}") for model in MODELS)
+        rows.append(Row(name, patients, dice, metric(reply, "blend")))
     return rows
 
 
 def mean_row(rows: list[Row]) -> Row:
     """Sums of the patients and unweighted means of the Dice over the sites where it is defined."""
-    patients = [_sum(getattr(row, part) for row in rows) for part in PARTS]
-    columns = [
-        [d for d in column if d is not None] for column in zip(*(row.dice for row in rows), strict=True)
-    ]
-    means = [sum(c) / len(c) if c else None for c in columns] or [None] * len(MODELS)
-    return Row("mean", *patients, *means, None, of=tuple(len(c) for c in columns))
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    known = [v for v in values if v is not None]
-    return sum(known) if known else None
+    patients = [[row.patients[i] for row in rows if row.patients[i] is not None] for i in range(len(PARTS))]
+    dice = [[d for row in rows if (d := row.dice[i]) is not None] for i in range(len(MODELS))]
+    sums = tuple(sum(n for n in column if n is not None) if column else None for column in patients)
+    means = tuple(sum(column) / len(column) if column else None for column in dice)
+    return Row("mean", sums, means, of=tuple(len(column) for column in dice))
 
 
 def cells(row: Row, n_sites: int) -> tuple[str, ...]:
@@ -83,7 +67,7 @@ def cells(row: Row, n_sites: int) -> tuple[str, ...]:
     counts = row.of or (n_sites,) * len(MODELS)
     dice = [_dice(d) + (f" ({n} of {n_sites})" if d is not None and n < n_sites else "")
             for d, n in zip(row.dice, counts, strict=True)]  # fmt: skip
-    patients = ["–" if n is None else str(n) for n in (row.train, row.validation, row.test)]
+    patients = ["–" if n is None else str(n) for n in row.patients]
     gain = "–" if row.gain is None else f"{row.gain:+.3f}"
     return row.site, *patients, *dice, which(row.blend), gain
 
@@ -106,7 +90,7 @@ def sentences(history: History) -> list[str]:
     if rows:
         worst = min(rows, key=lambda row: row.gain or 0.0)
         verb = "gains least over training alone" if (worst.gain or 0.0) >= 0 else "is better off alone"
-        change = f"{worst.gain:+.3f} Dice ({worst.alone:.3f} alone, {worst.deployed:.3f} deployed)"
+        change = f"{worst.gain:+.3f} Dice ({_dice(worst.dice[0])} alone, {_dice(worst.dice[-1])} deployed)"
         texts.append(f"Worst site: {worst.site} {verb}, {change}.")
     size = history.start.get("bytes_per_message")
     if size is not None:
@@ -152,7 +136,7 @@ def as_csv(history: History) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", *PARTS, *MODELS, "blend", "gain"])
     for row in [*rows, mean_row(rows)]:
-        writer.writerow([row.site, row.train, row.validation, row.test, *row.dice, row.blend, row.gain])
+        writer.writerow([row.site, *row.patients, *row.dice, row.blend, row.gain])
     return text.getvalue()
 
 
@@ -161,8 +145,8 @@ def as_json(history: History) -> dict[str, Any]:
     rows = site_rows(history)
 
     def plain(row: Row) -> dict[str, Any]:
-        values = {k.rstrip("_"): v for k, v in asdict(row).items() if k != "of"}
-        return values | {"gain": row.gain}
+        patients, dice = zip(PARTS, row.patients, strict=True), zip(MODELS, row.dice, strict=True)
+        return {"site": row.site, **dict(patients), **dict(dice), "blend": row.blend, "gain": row.gain}
 
     return {
         "federation": history.start.get("federation"),

@@ -28,7 +28,12 @@ class Section(BaseModel):
     """A table of settings: unknown keys are errors, values keep their type, nothing changes later."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, alias_generator=_hyphens, populate_by_name=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        alias_generator=_hyphens,
+        populate_by_name=True,
     )
 
 

@@ -45,10 +45,11 @@ def findings(model: type[Section], flat: Mapping[str, Any]) -> tuple[Section | N
             continue
         problems.append(f"{key}: {sections[-1]} is a single value, not a table")
     try:
-        return (model.model_validate(nested), []) if not problems else (None, problems)
+        settings = model.model_validate(nested)
     except ValidationError as error:
         known = known_keys(model)
         return None, problems + [_sentence(dict(fault), known) for fault in error.errors()]
+    return (None, problems) if problems else (settings, [])
 
 
 def known_keys(model: type[Section], prefix: str = "") -> list[str]:
@@ -120,13 +121,25 @@ def sites_from_file(path: Path) -> list[SiteSettings]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("site", [])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError("PFS-102", f"the list of sites cannot be read: {error}", where=str(path)) from error
-    sites = [site_from_flat(table, where=f"{path}, [[site]] number {i + 1}") for i, table in enumerate(tables)]
+        raise SettingsError(
+            "PFS-102", f"the list of sites cannot be read: {error}", where=str(path)
+        ) from error
+    whole = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
+    refuse(["site is not a list of [[site]] tables"] if not whole else [], "PFS-102", str(path))
+    sites = [
+        site_from_flat(table, where=f"{path}, [[site]] number {i + 1}") for i, table in enumerate(tables)
+    ]
     refuse(["no [[site]] table in it"] if not sites else [], "PFS-102", str(path))
     names = [site.site for site in sites]
-    refuse([f"{n} is named more than once" for n in sorted({n for n in names if names.count(n) > 1})], "PFS-102", str(path))
+    refuse(
+        [f"{n} is named more than once" for n in sorted({n for n in names if names.count(n) > 1})],
+        "PFS-102",
+        str(path),
+    )
 
     def here(folder: str) -> str:
         return str(path.parent.resolve() / folder) if folder else ""
 
-    return [s.model_copy(update={k: here(getattr(s, k)) for k in ("data", "state", "checkpoint")}) for s in sites]
+    return [
+        s.model_copy(update={k: here(getattr(s, k)) for k in ("data", "state", "checkpoint")}) for s in sites
+    ]

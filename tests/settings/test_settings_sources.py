@@ -151,7 +151,13 @@ def test_a_sites_settings_name_every_fault() -> None:
     with pytest.raises(SettingsError) as caught:
         site_from_flat({"site": "a b", "data": "", "threads": 0, "imgs": "x"})
     assert caught.value.code == "PFS-102"
-    for key in ("site", "data", "state: is required", "threads", "imgs: no such setting; did you mean images?"):
+    for key in (
+        "site",
+        "data",
+        "state: is required",
+        "threads",
+        "imgs: no such setting; did you mean images?",
+    ):
         assert key in caught.value.local()
 
 

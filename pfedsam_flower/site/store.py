@@ -1,0 +1,196 @@
+"""A site's personal state on its own disk.
+
+``<state>/<federation>/<site>/<method>/`` holds two generations: tensors of the personal parameters,
+their optimiser's moments and the model trained alone, and the reply that was sent for that round.
+``state.json`` names them with their digests; swapping it in is the moment at which a round has happened.
+A message that comes twice is answered from here and trains nothing again.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ..contract.messages import RoundReply, decode, encode
+from ..errors import StoreError
+from ..settings.site import SiteSettings
+from .files import read_checked, write_whole
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What a site keeps to itself between rounds.
+
+    Attributes:
+        tensors: the personal parameters by name; empty for a method without any.
+        optimiser: their AdamW moments.
+        alone: packed shared parameters of the model trained without the federation, float32 [n_values].
+    """
+
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    optimiser: dict[str, torch.Tensor] = field(default_factory=dict)
+    alone: np.ndarray | None = None
+
+
+def store_folder(site: SiteSettings, federation: str, method: str) -> Path:
+    """Where a site's personal state for a federation and method lies."""
+    return Path(site.state) / federation / site.site / method
+
+
+def split_path(site: SiteSettings, federation: str) -> Path:
+    """Where a site's split for a federation is recorded."""
+    return Path(site.state) / federation / site.site / "split.json"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one process works on a state folder; the lock goes with the process, however it ends.
+
+    Raises:
+        StoreError: PFS-604 when another process holds it or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError("PFS-604", f"the state folder cannot be used: {error.strerror}", where=str(folder)) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise StoreError(
+            "PFS-604",
+            "another process works with this site's personal state",
+            where=str(folder),
+            hint="one SuperNode per site; end the other one first",
+        ) from error
+    finally:
+        os.close(handle)
+
+
+def stored_reply(
+    folder: Path, binding: dict[str, Any], number: int, broadcast: str
+) -> tuple[RoundReply, np.ndarray | None] | None:
+    """The reply that was given for this very round and broadcast, or None.
+
+    Raises:
+        StoreError: PFS-601 foreign state, PFS-603 damaged.
+    """
+    for row in _generations(folder, binding):
+        if (row["round"], row["broadcast"]) == (number, broadcast):
+            tensors = _tensors(folder / row["reply"], row["reply_sha256"])
+            words = decode(RoundReply, tensors.pop("words").numpy().tobytes())
+            return words, tensors["delta"].numpy() if "delta" in tensors else None
+    return None
+
+
+def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal | None:
+    """The newest personal state from before round ``number``; None when the site starts.
+
+    Raises:
+        StoreError: PFS-601 foreign state, PFS-602 only later rounds are kept, PFS-603 damaged.
+    """
+    rows = _generations(folder, binding)
+    if not rows:
+        return None
+    earlier = [row for row in rows if row["round"] < number]
+    if not earlier:
+        raise StoreError(
+            "PFS-602",
+            f"personal state is of round {rows[0]['round']} and later, the run asks for round {number}",
+            where=str(folder),
+            hint="resume the run from its own folder, choose another federation.name, or move this folder away",
+            counts={"kept_from_round": rows[0]["round"], "asked_round": number},
+        )
+    tensors = _tensors(folder / earlier[-1]["personal"], earlier[-1]["personal_sha256"])
+    return _unpack(tensors)
+
+
+def newest(folder: Path, binding: dict[str, Any]) -> tuple[int, Personal] | None:
+    """(round, personal state) of the newest generation, None when there is none."""
+    rows = _generations(folder, binding)
+    if not rows:
+        return None
+    return rows[-1]["round"], _unpack(_tensors(folder / rows[-1]["personal"], rows[-1]["personal_sha256"]))
+
+
+def record(
+    folder: Path,
+    binding: dict[str, Any],
+    personal: Personal,
+    reply: RoundReply,
+    delta: np.ndarray | None,
+) -> None:
+    """Make a round have happened: new files first, ``state.json`` last, then what is no longer named."""
+    rows = [row for row in _generations(folder, binding) if row["round"] < reply.round]
+    answer = {"words": torch.from_numpy(np.frombuffer(encode(reply), np.uint8).copy())}
+    if delta is not None:
+        answer["delta"] = torch.from_numpy(delta)
+    tag = f"{reply.round:04d}-{reply.broadcast[:8]}"
+    row: dict[str, Any] = {"round": reply.round, "broadcast": reply.broadcast}
+    for name, tensors in (("personal", _pack(personal)), ("reply", answer)):
+        content = save(tensors)
+        row[name] = f"{name}-{tag}.safetensors"
+        row[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
+        write_whole(folder / row[name], content)
+    rows = [*rows, row][-KEPT:]
+    write_whole(folder / "state.json", json.dumps({"binding": binding, "generations": rows}, indent=1).encode())
+    named = {row[name] for row in rows for name in ("personal", "reply")}
+    for path in folder.glob("*.safetensors"):
+        if path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+def _generations(folder: Path, binding: dict[str, Any]) -> list[dict[str, Any]]:
+    path = folder / "state.json"
+    if not path.exists():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows, bound = list(found["generations"]), dict(found["binding"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError("PFS-603", "the list of generations cannot be read", where=str(path)) from error
+    different = sorted(k for k in binding.keys() | bound.keys() if binding.get(k) != bound.get(k))
+    if different:
+        raise StoreError(
+            "PFS-601",
+            "; ".join(f"{k} was {str(bound.get(k))[:40]}, is {str(binding.get(k))[:40]}" for k in different),
+            where=str(path),
+            hint="choose another federation.name, or another state folder for this site; nothing was changed",
+        )
+    return rows
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    try:
+        return load(read_checked(path, sha256))
+    except SafetensorError as error:
+        raise StoreError("PFS-603", f"not a tensor file: {error}", where=str(path)) from error
+
+
+def _pack(personal: Personal) -> dict[str, torch.Tensor]:
+    tensors = {f"personal/{k}": v.contiguous() for k, v in personal.tensors.items()}
+    tensors |= {f"optimiser/{k}": v.contiguous() for k, v in personal.optimiser.items()}
+    if personal.alone is not None:
+        tensors["alone"] = torch.from_numpy(personal.alone)
+    return tensors
+
+
+def _unpack(tensors: dict[str, torch.Tensor]) -> Personal:
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    alone = tensors["alone"].numpy() if "alone" in tensors else None
+    return Personal(part("personal/"), part("optimiser/"), alone)

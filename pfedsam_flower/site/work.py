@@ -1,0 +1,175 @@
+"""From a request to a reply, with the site's disk: check, answer again what was answered, work, record."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..contract.messages import HelloReply, HelloRequest, Refusal, RoundReply, RoundRequest, encode
+from ..contract.schema import digest
+from ..contract.software import software
+from ..data.samples import check_site, load_site
+from ..errors import ContractError, FederationError, PfedsamError
+from ..model.build import Built, build
+from ..model.exchange import personal_state
+from ..settings.run import RunSettings
+from ..settings.site import SiteSettings
+from ..settings.sources import findings, refuse
+from . import journal, store
+from .round import norm_of, site_round
+
+
+def run_settings(flat: dict[str, Any]) -> RunSettings:
+    """The federation's settings as a request brought them.
+
+    Raises:
+        SettingsError: PFS-101.
+    """
+    run, problems = findings(RunSettings, flat)
+    refuse(problems)
+    assert isinstance(run, RunSettings)
+    return run
+
+
+def check_software(theirs: str) -> None:
+    """Refuse a federation of different installations.
+
+    Raises:
+        FederationError: PFS-502.
+    """
+    if theirs != software():
+        raise FederationError(
+            "PFS-502",
+            f"the coordinator runs {theirs}, this site {software()}",
+            hint="install the same release of pfedsam-flower everywhere",
+        )
+
+
+def answer_hello(request: HelloRequest, site: SiteSettings) -> HelloReply:
+    """Who this is and whether it can take part; trains nothing and writes no personal state."""
+    try:
+        check_software(request.software)
+        run = run_settings(request.settings)
+        counts = check_site(site, run, store.split_path(site, run.federation.name))
+    except PfedsamError as error:
+        return HelloReply(
+            site=site.site,
+            software=software(),
+            n_train_patients=0,
+            n_validation_patients=0,
+            n_test_patients=0,
+            refusal=Refusal(code=error.code, text=error.public()),
+        )
+    return HelloReply(
+        site=site.site,
+        software=software(),
+        n_train_patients=counts.train,
+        n_validation_patients=counts.validation,
+        n_test_patients=counts.test,
+    )
+
+
+def answer_round(
+    request: RoundRequest, broadcast: np.ndarray, site: SiteSettings
+) -> tuple[RoundReply, np.ndarray | None]:
+    """A round's reply and delta; everything is on disk before this returns.
+
+    Raises:
+        PfedsamError: settings, data, checkpoint, contract or store; nothing was changed then.
+    """
+    start = perf_counter()
+    torch.set_num_threads(site.threads)
+    run = run_settings(request.settings)
+    built = build(run, site.checkpoint, site.device)
+    if request.contract != built.contract.hash:
+        raise ContractError(
+            "PFS-401",
+            f"the coordinator's contract is {request.contract[:8]}, this site's {built.contract.hash[:8]}",
+            hint="compare the backbone's weights on both sides first, then the installed versions",
+        )
+    built.contract.unpack(broadcast)
+    if digest(broadcast) != request.broadcast:
+        raise ContractError("PFS-404", "the shared parameters are not those whose digest came with them")
+    folder = store.store_folder(site, run.federation.name, run.method)
+    bound = binding(run, site, built)
+    with store.locked(folder):
+        again = store.stored_reply(folder, bound, request.round, request.broadcast)
+        if again is not None:
+            _note(site, run, again[0], again=True)
+            return again
+        personal = store.load_before(folder, bound, request.round)
+        loading = perf_counter()
+        parts = ("train", "validation") if request.kind == "train" else ("train", "validation", "test")
+        data = load_site(site, run, store.split_path(site, run.federation.name), parts=parts)
+        loaded = perf_counter()
+        result = site_round(request.kind, request.round, broadcast, built, data, personal, run, site.site)
+        reply = RoundReply(
+            kind=request.kind,
+            site=site.site,
+            round=request.round,
+            contract=built.contract.hash,
+            broadcast=request.broadcast,
+            n_train_patients=len(data.split.train),
+            n_train_samples=len(data.train),
+            metrics=result.metrics,
+            seconds=result.seconds.model_copy(update={"start": loading - start, "load": loaded - loading}),
+            delta="" if result.delta is None else digest(result.delta),
+            delta_norm=norm_of(result.delta),
+        )
+        _note(site, run, reply, again=False)
+        store.record(folder, bound, result.personal, reply, result.delta)
+    return reply, result.delta
+
+
+def refused(request: RoundRequest, site: SiteSettings, error: PfedsamError) -> RoundReply:
+    """The reply of a site that did not do the work; carries the public text only."""
+    return RoundReply(
+        kind=request.kind,
+        site=site.site,
+        round=request.round,
+        contract=request.contract,
+        broadcast=request.broadcast,
+        refusal=Refusal(code=error.code, text=error.public()),
+    )
+
+
+def binding(run: RunSettings, site: SiteSettings, built: Built) -> dict[str, Any]:
+    """What personal state belongs to; state with another binding is refused."""
+    shapes = sorted((k, list(v.shape)) for k, v in personal_state(built.model, built.roles).items())
+    return {
+        "federation": run.federation.name,
+        "site": site.site,
+        "method": run.method,
+        "seed": run.seed,
+        "backbone": built.contract.backbone,
+        "contract": built.contract.hash,
+        "personal": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
+    }
+
+
+def journal_path(site: SiteSettings, federation: str) -> Path:
+    """Where a site writes down what left it."""
+    return Path(site.state) / federation / site.site / "sent.jsonl"
+
+
+def _note(site: SiteSettings, run: RunSettings, reply: RoundReply, *, again: bool) -> None:
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "federation": run.federation.name,
+        "kind": reply.kind,
+        "round": reply.round,
+        "again": again,
+        "contract": reply.contract,
+        "delta": reply.delta,
+        "norm": reply.delta_norm,
+        "bytes": len(encode(reply)),
+        "patients": reply.n_train_patients,
+        "samples": reply.n_train_samples,
+        "numbers": reply.metrics,
+    }
+    journal.append(journal_path(site, run.federation.name), entry)

@@ -1,0 +1,136 @@
+"""Records survive the wire, and nothing that is not exactly such a record does."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pfedsam_flower.aggregation.rules import RULES
+from pfedsam_flower.aggregation.weights import WEIGHTS
+from pfedsam_flower.contract.messages import (
+    HelloReply,
+    HelloRequest,
+    Refusal,
+    RoundReply,
+    RoundRequest,
+    Timings,
+    decode,
+    encode,
+)
+from pfedsam_flower.contract.methods import METHODS
+from pfedsam_flower.errors import CODES, ContractError, PfedsamError
+from pfedsam_flower.settings.run import RunSettings
+from pfedsam_flower.settings.sources import default_flat, to_flat
+
+REPLY: dict[str, Any] = {"kind": "train", "site": "north", "round": 1, "contract": "c", "broadcast": "b"}
+scalars = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=20)
+
+
+@given(st.dictionaries(st.text(max_size=10), scalars, max_size=6))
+def test_settings_keep_value_and_type_on_the_wire(settings: dict[str, Any]) -> None:
+    record = HelloRequest(software="0.1.0", settings=settings)
+    again = decode(HelloRequest, encode(record))
+    assert again == record
+    assert {k: type(v) for k, v in again.settings.items()} == {k: type(v) for k, v in settings.items()}
+
+
+def test_every_default_survives() -> None:
+    record = RoundRequest(
+        kind="train", round=1, contract="c", settings=default_flat(), deadline_s=1.0, broadcast="b"
+    )
+    again = decode(RoundRequest, encode(record))
+    assert again == record
+    assert [type(v) for v in again.settings.values()] == [type(v) for v in default_flat().values()]
+
+
+@given(st.dictionaries(st.text(max_size=10), st.floats(allow_nan=False, allow_infinity=False), max_size=5))
+def test_metrics_keep_every_bit(metrics: dict[str, float]) -> None:
+    seconds = Timings(load=1.5, global_=0.1)
+    record = RoundReply(**REPLY, metrics=metrics, seconds=seconds)
+    assert decode(RoundReply, encode(record)) == record
+
+
+def test_timings_travel_under_their_plain_name() -> None:
+    body = json.loads(encode(RoundReply(**REPLY, seconds=Timings(global_=2.0))))
+    assert body["seconds"]["global"] == 2.0
+
+
+def test_every_public_text_fits_a_refusal() -> None:
+    for code in CODES:
+        text = PfedsamError(code, "local", counts={"patients": 10**6, "values": 10**9}).public()
+        refusal = Refusal(code=code, text=text)
+        record = HelloReply(
+            site="north",
+            software="0.1.0",
+            n_train_patients=0,
+            n_validation_patients=0,
+            n_test_patients=0,
+            refusal=refusal,
+        )
+        assert decode(HelloReply, encode(record)).refusal == refusal
+
+
+def body(**changes: Any) -> bytes:
+    return json.dumps(REPLY | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff\xfe",
+        b'{"kind":',
+        body(path="a field that nobody agreed on"),
+        body(kind="preflight"),
+        body(round=0),
+        body(n_train_samples=-1),
+        body(site="../north"),
+        body(site="north\n"),
+        body(site=""),
+        body(metrics={"dice": math.nan}),
+        body(metrics={"dice": math.inf}),
+        body(metrics={"dice": None}),
+        body(metrics={"dice": "patient 12"}),
+        body(metrics=[1.0]),
+        body(delta_norm=math.nan),
+        body(seconds={"load": 1.0, "wait": 2.0}),
+        body(refusal={"code": "oops", "text": "x"}),
+        body(refusal={"code": "PFS-204", "text": "x" * 301}),
+    ],
+)
+def test_anything_else_is_refused(bad: bytes) -> None:
+    with pytest.raises(ContractError) as caught:
+        decode(RoundReply, bad)
+    assert caught.value.code == "PFS-404"
+
+
+def test_a_refused_message_is_not_repeated_in_public() -> None:
+    with pytest.raises(ContractError) as caught:
+        decode(RoundReply, body(metrics={"dice": "patient 12"}))
+    assert caught.value.public() == "PFS-404 a message cannot be read"
+
+
+def test_records_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        RoundReply(**REPLY).round = 2
+
+
+def test_defaults_name_rows_that_exist() -> None:
+    settings = RunSettings()
+    assert settings.method in METHODS
+    assert settings.aggregation.rule in RULES
+    assert settings.aggregation.weights in WEIGHTS
+    assert to_flat(settings)["method"] == "pfedsam"
+
+
+def test_every_method_does_something_and_says_what() -> None:
+    for name, method in METHODS.items():
+        assert method.sentence, name
+        assert method.global_phase or method.local_phase, name
+        assert method.experts or not method.local_phase, f"{name}: nothing to train in the local phase"

@@ -1,0 +1,90 @@
+"""Folders → cases, with all findings at once."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pfedsam_flower.data.layouts import find_cases
+from pfedsam_flower.errors import DataError, SettingsError
+
+
+def test_cases_are_sorted_and_know_their_patient(make_site):
+    cases = find_cases(make_site(patients=2, slices=2))
+    assert [(c.id, c.patient) for c in cases] == [("p0-s0", "p0"), ("p0-s1", "p0"), ("p1-s0", "p1"), ("p1-s1", "p1")]
+    assert cases[0].image.parent.name == "images" and cases[0].mask.parent.name == "masks"
+
+
+def test_folder_names_and_default_patient(make_site):
+    site = make_site(patients=2, slices=1)
+    Path(site.data, "images").rename(Path(site.data, "scans"))
+    cases = find_cases(site.model_copy(update={"images": "scans", "patient": r"^(.+)$"}))
+    assert [c.patient for c in cases] == ["p0-s0", "p1-s0"]
+
+
+def test_image_and_mask_may_have_different_formats_and_two_part_suffixes(make_site):
+    site = make_site(patients=1, slices=1)
+    for sub, suffix in (("images", ".nii.gz"), ("masks", ".nii")):
+        Path(site.data, sub, f"p7-s1{suffix}").write_bytes(b"")
+    assert [c.id for c in find_cases(site)] == ["p0-s0", "p7-s1"]
+
+
+def test_hidden_and_unknown_files_are_ignored_and_counted(make_site, caplog):
+    site = make_site(patients=1, slices=1)
+    for name in (".DS_Store", ".p9.png", "notes.txt"):
+        Path(site.data, "images", name).write_bytes(b"")
+    Path(site.data, "images", "folder.png").mkdir()
+    with caplog.at_level(logging.INFO):
+        assert len(find_cases(site)) == 1
+    assert "3 hidden files or files of unknown format" in caplog.text
+
+
+def test_every_finding_comes_at_once(make_site):
+    site = make_site(patients=9, slices=1)
+    images, masks = Path(site.data, "images"), Path(site.data, "masks")
+    for i in range(7):
+        (masks / f"p{i}-s0.png").unlink()
+    (images / "p8-s0.png").unlink()
+    (masks / "p7-s0.tif").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        find_cases(site)
+    text = caught.value.local()
+    assert caught.value.code == "PFS-202"
+    assert caught.value.counts == {"double_names": 1, "images_without_mask": 7, "masks_without_image": 1}
+    assert "p4-s0.png and 2 more" in text and "p5-s0.png" not in text
+    assert "p7-s0.png = p7-s0.tif" in text and "p8-s0.png" in text
+    assert "p8" not in caught.value.public() and site.data not in caught.value.public()
+
+
+@pytest.mark.parametrize("sub", ["", "images", "masks"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_missing_and_empty_folders(make_site, sub, empty):
+    site = make_site()
+    folder = Path(site.data, sub)
+    shutil.rmtree(folder)
+    if empty:
+        folder.mkdir()
+    with pytest.raises(DataError) as caught:
+        find_cases(site)
+    assert caught.value.code == "PFS-201"
+    assert str(folder) in caught.value.local()
+
+
+def test_a_file_where_a_folder_should_be(make_site):
+    site = make_site()
+    shutil.rmtree(Path(site.data, "masks"))
+    Path(site.data, "masks").write_text("no folder")
+    with pytest.raises(DataError) as caught:
+        find_cases(site)
+    assert caught.value.code == "PFS-201"
+
+
+@pytest.mark.parametrize(
+    ("expression", "word"),
+    [("(", "regular expression"), ("p0", "no group"), ("^(x)$", "finds no patient"), ("^(x)?p", "finds no patient")],
+)
+def test_a_patient_expression_that_does_not_work_is_a_setting_at_fault(make_site, expression, word):
+    with pytest.raises(SettingsError, match=word) as caught:
+        find_cases(make_site(patient=expression))
+    assert caught.value.code == "PFS-102"

@@ -1,0 +1,79 @@
+"""Augmentation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pfedsam_flower.data import transforms
+from pfedsam_flower.data.samples import Sample
+from pfedsam_flower.data.transforms import augment
+
+
+def a_sample(channels: int = 1, h: int = 40, w: int = 28, size: int = 40) -> Sample:
+    """A bright ellipse on grey; the target is the ellipse."""
+    y, x = np.mgrid[:size, :size]
+    inside = (((y - 17) / 9) ** 2 + ((x - 12) / 6) ** 2 < 1) & (y < h) & (x < w)
+    image = np.where(inside, 200, 60) * ((y < h) & (x < w))
+    target = np.stack([inside, np.zeros_like(inside)]).astype(np.float16)
+    images = np.repeat(image[None].astype(np.float32), channels, 0)
+    return Sample(images, (h, w), target, np.array([True, False]), "p")
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1, 3]))
+def test_ranges_types_and_the_empty_margin(seed, channels):
+    sample = a_sample(channels)
+    changed = augment(sample, np.random.default_rng(seed))
+    assert changed.image.shape == sample.image.shape and changed.image.dtype == np.float32
+    assert changed.target.shape == sample.target.shape and changed.target.dtype == np.float16
+    assert changed.image.min() >= 0 and changed.image.max() <= 255
+    assert changed.target.min() >= 0 and changed.target.max() <= 1
+    assert not changed.image[:, :, 28:].any() and not changed.target[:, :, 28:].any()
+    assert not changed.target[1].any() and changed.valid == sample.valid and changed.patient == "p"
+
+
+@given(st.integers(0, 10_000))
+def test_the_target_follows_the_image(seed):
+    changed = augment(a_sample(), np.random.default_rng(seed))
+    sure = changed.target[0] > 0.9
+    outside = (changed.target[0] == 0) & (changed.image[0] > 0)
+    assert changed.image[0][sure].mean() > changed.image[0][outside].mean() + 50
+
+
+@given(st.integers(0, 10_000))
+def test_area_changes_no_more_than_the_zoom_allows(seed):
+    sample = a_sample()
+    area = augment(sample, np.random.default_rng(seed)).target[0].sum(dtype=float) / sample.target[0].sum(dtype=float)
+    assert 0.9**2 * 0.95 < area < 1.1**2 * 1.05
+
+
+def test_equal_seeds_give_equal_bits_and_the_input_stays():
+    sample = a_sample()
+    before = replace(sample, image=sample.image.copy(), target=sample.target.copy())
+    one, two = (augment(sample, np.random.default_rng(5)) for _ in range(2))
+    assert (one.image == two.image).all() and (one.target == two.target).all()
+    assert (sample.image == before.image).all() and (sample.target == before.target).all()
+    assert any((augment(sample, np.random.default_rng(s)).image != one.image).any() for s in range(3))
+
+
+def test_without_luck_nothing_changes(monkeypatch):
+    for name in ("FLIP", "AFFINE", "CONTRAST", "GAMMA", "NOISE"):
+        monkeypatch.setattr(transforms, name, 0.0)
+    sample = a_sample()
+    same = augment(sample, np.random.default_rng(0))
+    assert (same.image == sample.image).all() and (same.target == sample.target).all()
+
+
+@pytest.mark.parametrize(("angle", "expected"), [(0.0, (0, 0)), (90.0, (0, 0))])
+def test_the_affine_move_turns_about_the_centre_of_the_image(monkeypatch, angle, expected):
+    monkeypatch.setattr(transforms, "ROTATION_DEG", angle)
+    monkeypatch.setattr(transforms, "SCALE", 0.0)
+    monkeypatch.setattr(transforms, "SHIFT", 0.0)
+    plane = np.zeros((1, 21, 31), np.float32)
+    plane[0, 10, 15] = 1
+    moved = transforms._move(plane, transforms._affine(21, 31, np.random.default_rng(0)))
+    y, x = np.mgrid[:21, :31]
+    assert (moved[0] * y).sum() / moved.sum() == pytest.approx(10 + expected[0], abs=1e-3)
+    assert (moved[0] * x).sum() / moved.sum() == pytest.approx(15 + expected[1], abs=1e-3)
