@@ -81,7 +81,16 @@ def _dice(value: float | None) -> str:
 
 def live_view(history: History) -> Group:
     """The state of every site, and below it what went wrong so far."""
-    return Group(Text(headline(history), style="bold"), site_table(history))
+    return Group(Text(headline(history), style="bold"), site_table(history), *map(Text, troubles(history)))
+
+
+def troubles(history: History) -> list[str]:
+    """One line per site that was refused, left out or lost, with the reason."""
+    lines = [f"{site.name} refused: {site.refused}" for site in history.sites.values() if site.refused]
+    for r in history.rounds:
+        name = _round_name({"kind": r.kind, "round": r.number})
+        lines += [f"{name}: {site} left out: {reason}" for site, reason in r.missing.items()]
+    return lines
 
 
 def headline(history: History) -> str:
@@ -100,12 +109,12 @@ def headline(history: History) -> str:
 
 
 def site_table(history: History) -> Table:
-    """One row per site: state, last round answered, newest validation Dice, seconds, bytes so far."""
+    """One row per site: state, last round answered, newest validation Dice, seconds, bytes both ways."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Site", "State"):
-        table.add_column(heading, no_wrap=heading == "Site")
-    for heading in ("Round", "Alone", "Global", "Personalised", "Seconds", "Up", "Down"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, no_wrap=True, min_width=12 if heading == "State" else 5)
+    for heading in ("Round", "Alone", "Global", "Personalised", "Seconds", "Bytes"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=5)
     for row in progress_rows(history):
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -121,17 +130,17 @@ def progress_rows(history: History) -> list[tuple[str, ...]]:
             for m in MODELS
         ]
         seconds = f"{sum(answers[-1].get('seconds', {}).values()):.1f}" if answers else "–"
-        sizes = [tables.bytes_text(sum(a.get(f"bytes_{way}", 0) for a in answers)) for way in ("up", "down")]
+        size = tables.bytes_text(sum(a.get("bytes_up", 0) + a.get("bytes_down", 0) for a in answers))
         number = str(answers[-1].get("round", "–")) if answers else "–"
-        rows.append((name, state(history, site), number, *map(_dice, newest), seconds, *sizes))
+        rows.append((name, state(history, site), number, *map(_dice, newest), seconds, size))
     return rows
 
 
 def state(history: History, site: Site) -> str:
-    """What a site is doing, as far as the coordinator knows."""
+    """What a site is doing, in a word or two, as far as the coordinator knows."""
     now = history.rounds[-1] if history.rounds else None
     if site.refused:
-        return f"refused: {site.refused}"
+        return "refused"
     if history.end:
         return "finished"
     if not site.patients:
@@ -139,7 +148,7 @@ def state(history: History, site: Site) -> str:
     if now is None or site.name not in now.sites:
         return "waiting"
     if site.name in now.missing:
-        return f"left out: {now.missing[site.name]}"
+        return "left out"
     if site.name in now.replies:
         return "answered"
     return "closing" if now.kind == "close" else "working"
@@ -170,5 +179,7 @@ def show_status(history: History) -> None:
     """Prints where the run stands."""
     say(headline(history))
     console().print(site_table(history))
+    for line in troubles(history):
+        say(line)
     if history.status == "failed" and history.end:
         say(f"reason: {history.end.get('text')}")

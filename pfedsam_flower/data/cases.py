@@ -62,7 +62,9 @@ def load_case(case: Case, labels: tuple[frozenset[int], ...], settings: ImageSet
     mask, mask_grid = read_mask(case.mask)
     difference = pixels.grid.difference(mask_grid)
     if difference:
-        raise DataError("PFS-202", f"image and mask differ: {difference}", where=f"{case.image} and {case.mask}")
+        raise DataError(
+            "PFS-202", f"image and mask differ: {difference}", where=f"{case.image} and {case.mask}"
+        )
     present = np.unique(mask).tolist()
     unknown = sorted(set(present) - {0}.union(*labels))
     if unknown:

@@ -3,8 +3,6 @@
 import numpy as np
 from PIL import Image
 
-BOX, BILINEAR = Image.Resampling.BOX, Image.Resampling.BILINEAR
-
 
 def fit(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """The image with its longest side resized to ``size``, zeros added at the right and bottom.
@@ -19,7 +17,7 @@ def fit(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     h, w = fitted_shape(image.shape[0], image.shape[1], size)
     square = np.zeros((image.shape[2], size, size), np.float32)
     for channel in range(image.shape[2]):
-        square[channel, :h, :w] = _resize(image[..., channel], (h, w), BILINEAR)
+        square[channel, :h, :w] = _resize(image[..., channel], (h, w))
     return np.clip(square, 0.0, 255.0, out=square), (h, w)
 
 
@@ -33,12 +31,10 @@ def fit_target(mask: np.ndarray, size: int) -> np.ndarray:
         float32 [K, S, S] in 0..1.
     """
     h, w = fitted_shape(mask.shape[1], mask.shape[2], size)
-    # a box wider than a pixel is the area average; enlarging with it would only copy pixels
-    method = BOX if h <= mask.shape[1] and w <= mask.shape[2] else BILINEAR
     square = np.zeros((mask.shape[0], size, size), np.float32)
     for k, one in enumerate(mask):
         if one.any():
-            square[k, :h, :w] = _resize(one.astype(np.float32), (h, w), method)
+            square[k, :h, :w] = _area(_area(one, h).T, w).T
     return np.clip(square, 0.0, 1.0, out=square)
 
 
@@ -50,7 +46,7 @@ def unfit(square: np.ndarray, valid: tuple[int, int], shape: tuple[int, int]) ->
         valid: (h, w) as ``fit`` gave it.
     """
     h, w = valid
-    planes = [_resize(np.asarray(plane[:h, :w], np.float32), shape, BILINEAR) for plane in square]
+    planes = [_resize(np.asarray(plane[:h, :w], np.float32), shape) for plane in square]
     return np.stack(planes)
 
 
@@ -60,7 +56,21 @@ def fitted_shape(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * size / longest)), max(1, round(width * size / longest))
 
 
-def _resize(plane: np.ndarray, shape: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+def _resize(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if plane.shape == shape:
         return plane
-    return np.asarray(Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(shape[::-1], method))
+    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    return np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _area(plane: np.ndarray, n: int) -> np.ndarray:
+    """The plane with ``n`` rows, each the average of the rows it covers, parts of rows by their share.
+
+    Pillow's box filter takes or leaves whole rows: at fractional scales that is no average, and it moves
+    masks by up to half a pixel against their images.
+    """
+    edges = np.arange(n + 1) * len(plane) / n
+    below = np.minimum(edges.astype(int), len(plane) - 1)
+    sums = np.concatenate([np.zeros((1, plane.shape[1])), np.cumsum(plane, axis=0, dtype=np.float64)])
+    upto = sums[below] + (edges - below)[:, None] * (sums[below + 1] - sums[below])
+    return np.diff(upto, axis=0) * (n / len(plane))

@@ -1,8 +1,7 @@
 """The setting ``labels``: which mask values stand for which class."""
 
 from ..settings.sources import refuse, suggest
-
-LARGEST = 2**24
+from .readers import LARGEST_LABEL
 
 
 def label_map(labels: str, classes: tuple[str, ...]) -> tuple[frozenset[int], ...]:
@@ -34,12 +33,20 @@ def parse_labels(labels: str, classes: tuple[str, ...]) -> tuple[tuple[frozenset
         if not equals or not name:
             problems.append(f"labels: {entry.strip()!r} is not of the form class=value or class=value+value")
         elif name not in classes:
-            problems.append(f"labels: {name!r} is not a class of the federation; {suggest(name, list(classes))}")
+            problems.append(
+                f"labels: {name!r} is not a class of the federation; {suggest(name, list(classes))}"
+            )
         elif name in found:
             problems.append(f"labels: {name!r} is given twice; join its values with +")
         else:
             parts = [part.strip() for part in text.split("+")]
-            wrong = [p for p in parts if not (p.isascii() and p.isdigit() and 0 < len(p) < 10 and 0 < int(p) <= LARGEST)]
-            problems += [f"labels: {name}: {p!r} is not a whole number from 1 to {LARGEST}" for p in wrong]
+            wrong = [
+                p
+                for p in parts
+                if not (p.isascii() and p.isdigit() and 0 < len(p) < 10 and 0 < int(p) <= LARGEST_LABEL)
+            ]
+            problems += [
+                f"labels: {name}: {p!r} is not a whole number from 1 to {LARGEST_LABEL}" for p in wrong
+            ]
             found[name] = frozenset() if wrong else frozenset(map(int, parts))
     return tuple(found.get(name, frozenset()) for name in classes), problems

@@ -59,16 +59,26 @@ def _files(data: Path, name: str, what: str, findings: list[Finding]) -> dict[st
     try:
         found = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        place = f"the folder {data}" if reason == "is missing" and not data.exists() else f"the {what} folder {folder}"
+        reason = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        )
+        place = (
+            f"the folder {data}"
+            if reason == "is missing" and not data.exists()
+            else f"the {what} folder {folder}"
+        )
         findings.append(Finding("PFS-201", f"{place} {reason}"))
         return {}
     usable = [path for path in found if suffix_of(path) and not path.name.startswith(".")]
     if len(usable) < len(found):
-        log.info("%s: %d hidden files or files of unknown format are ignored", folder, len(found) - len(usable))
+        log.info(
+            "%s: %d hidden files or files of unknown format are ignored", folder, len(found) - len(usable)
+        )
     if not usable:
         known = ", ".join(READERS)
-        findings.append(Finding("PFS-201", f"the {what} folder {folder} has no usable file; known formats: {known}"))
+        findings.append(
+            Finding("PFS-201", f"the {what} folder {folder} has no usable file; known formats: {known}")
+        )
     by_stem: dict[str, list[Path]] = {}
     for path in usable:
         by_stem.setdefault(stem_of(path), []).append(path)
@@ -96,7 +106,9 @@ def _patients(expression: str, stems: list[str]) -> tuple[dict[str, str], Findin
     except re.error as error:
         return {}, Finding("PFS-102", f"patient = {expression!r} is not a regular expression: {error}")
     if pattern.groups < 1:
-        return {}, Finding("PFS-102", f"patient = {expression!r} has no group; put brackets around the patient's part")
+        return {}, Finding(
+            "PFS-102", f"patient = {expression!r} has no group; put brackets around the patient's part"
+        )
     matches = {stem: pattern.search(stem) for stem in stems}
     # an optional group may match nothing, which names no patient
     patients = {stem: match[1] for stem, match in matches.items() if match and match[1]}

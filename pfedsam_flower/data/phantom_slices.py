@@ -45,7 +45,9 @@ def draw_slice(
 
     depth = (index + 0.5) / n_slices - 0.5  # -0.5 … 0.5 through the patient
     body = _blob(anatomy, 0, 0, 1.0, 0.02, squeeze=anatomy.uniform(0.72, 0.85), angle=0.0)
-    organ = _blob(anatomy, -0.26, -0.03, anatomy.uniform(0.42, 0.48), 0.09, squeeze=anatomy.uniform(0.75, 0.92))
+    organ = _blob(
+        anatomy, -0.26, -0.03, anatomy.uniform(0.42, 0.48), 0.09, squeeze=anatomy.uniform(0.75, 0.92)
+    )
     organ = _scaled(organ, 1.0 - 0.35 * depth**2 + rng.uniform(-0.03, 0.03), 0.05 * depth, 0.04 * depth)
     lesions, benign = _lesions(style, anatomy, organ), _lesions(style, anatomy, organ)[:1]
     sure = int(anatomy.integers(n_slices))
@@ -81,11 +83,15 @@ def _blob(
     waves = rng.normal(size=WAVES.size) * waviness / np.sqrt(WAVES.size) * 2 / WAVES**0.5
     phases = rng.uniform(0, 2 * np.pi, WAVES.size)
     turn = float(rng.uniform(0, np.pi))
-    return Blob(float(x), float(y), float(radius), float(squeeze), turn if angle is None else angle, waves, phases)
+    return Blob(
+        float(x), float(y), float(radius), float(squeeze), turn if angle is None else angle, waves, phases
+    )
 
 
 def _scaled(blob: Blob, factor: float, dx: float = 0.0, dy: float = 0.0) -> Blob:
-    return Blob(blob.x + dx, blob.y + dy, blob.radius * factor, blob.squeeze, blob.angle, blob.waves, blob.phases)
+    return Blob(
+        blob.x + dx, blob.y + dy, blob.radius * factor, blob.squeeze, blob.angle, blob.waves, blob.phases
+    )
 
 
 def _inside(blob: Blob, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -128,7 +134,11 @@ def _lesions(style: Style, rng: np.random.Generator, organ: Blob) -> list[Blob]:
         room = float(_inside(organ, np.array([x]), np.array([y]))[0])
         radius = min(rng.uniform(*style.radius), 0.9 * room)
         blob = _blob(rng, x, y, radius, style.irregular, rng.uniform(0.75, 1.0))
-        if len(found) < wanted and radius >= 0.8 * style.radius[0] and not any(_touch(blob, b) for b in found):
+        if (
+            len(found) < wanted
+            and radius >= 0.8 * style.radius[0]
+            and not any(_touch(blob, b) for b in found)
+        ):
             found.append(blob)
     return found or [_blob(rng, organ.x, organ.y, style.radius[0], style.irregular)]
 
@@ -142,7 +152,9 @@ def _tissue(
     in_body, in_muscle, in_organ = (_soft(d, pixels) for d in (inside_body, inside_body - rim, inside_organ))
     value = 0.02 + (style.fat - 0.02) * in_body
     value += (style.muscle - style.fat) * in_muscle
-    value += in_muscle * (0.035 * _noise(rng, x.shape, 0.05 * pixels) + 0.02 * _noise(rng, x.shape, 0.02 * pixels))
+    value += in_muscle * (
+        0.035 * _noise(rng, x.shape, 0.05 * pixels) + 0.02 * _noise(rng, x.shape, 0.02 * pixels)
+    )
     spine = _blob(anatomy, 0.05, 0.47, 0.15, 0.08)
     value += (0.85 - value) * _soft(_inside(spine, x, y), pixels)
     value += (0.25 - value) * _soft(_inside(_scaled(spine, 0.35, 0.0, 0.02), x, y), pixels)

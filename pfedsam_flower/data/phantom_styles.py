@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+
+Noise = Literal["gaussian", "rician", "speckle", "poisson"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Style:
     organ: float
     lesion: float
     blur: float
-    noise: Literal["gaussian", "rician", "speckle", "poisson"]
+    noise: Noise
     noise_level: float
     bias: float
     gamma: float
@@ -78,7 +80,7 @@ def style_of(site: str) -> Style:
     if site in STYLES:
         return STYLES[site]
     rng = rng_of("style", site)
-    noise = ("gaussian", "rician", "speckle", "poisson")[int(rng.integers(4))]
+    noise: Noise = get_args(Noise)[int(rng.integers(4))]
     smallest = float(rng.uniform(0.07, 0.14))
     organ = float(rng.uniform(0.42, 0.58))
     count = int(rng.integers(1, 4))

@@ -43,7 +43,10 @@ def write_phantoms(
         taken = [name for name in (*names, LISTING) if (folder / name).exists()]
         if taken:
             raise StoreError(
-                "PFS-604", f"{', '.join(taken)} exists already", where=str(folder), hint="choose another folder"
+                "PFS-604",
+                f"{', '.join(taken)} exists already",
+                where=str(folder),
+                hint="choose another folder",
             )
         for name in names:
             _write_site(beside / name, name, seed, patients, slices, size)
@@ -73,4 +76,6 @@ def _write_site(folder: Path, site: str, seed: int, patients: int, slices: int, 
 
 def _table(site: str) -> str:
     """A ``[[site]]`` table; folders are relative to the file."""
-    return f'[[site]]\nsite = "{site}"\ndata = "{site}"\nstate = "state"\nlabels = "{LABELS}"\npatient = \'{PATIENT}\'\n'
+    texts = {"site": site, "data": site, "state": "state", "labels": LABELS}
+    lines = [f'{key} = "{text}"' for key, text in texts.items()]
+    return "\n".join(["[[site]]", *lines, f"patient = '{PATIENT}'", ""])

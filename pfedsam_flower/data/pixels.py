@@ -27,7 +27,11 @@ class Grid:
         """
         if self.shape != other.shape:
             return f"{_times(self.shape)} and {_times(other.shape)} (slices x height x width)"
-        if self.spacing_mm and other.spacing_mm and not np.allclose(self.spacing_mm, other.spacing_mm, rtol=1e-3):
+        if (
+            self.spacing_mm
+            and other.spacing_mm
+            and not np.allclose(self.spacing_mm, other.spacing_mm, rtol=1e-3)
+        ):
             return f"spacing {_times(self.spacing_mm)} and {_times(other.spacing_mm)} mm"
         if self.frame and other.frame and len(self.frame) == len(other.frame):
             n = round(len(self.frame) ** 0.5)  # n + n * n numbers in n dimensions

@@ -81,7 +81,9 @@ def load_site(
         return [load_case(case, labels, run.image) for case in cases if case.patient in patients]
 
     train = [sample for case in load("train") for sample in samples_of(case, run.image.size)]
-    return SiteData(train, load("validation"), load("test"), split, np.array([bool(values) for values in labels]))
+    return SiteData(
+        train, load("validation"), load("test"), split, np.array([bool(values) for values in labels])
+    )
 
 
 def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts:

@@ -83,7 +83,7 @@ def plan_split(path: Path, cases: list[Case], site: SiteSettings, seed: int) -> 
     if missing:
         raise DataError(
             "PFS-206",
-            f"{len(missing)} of the {len(split.patients)} recorded patients have no files any more: {some(missing)}",
+            f"{len(missing)} of the {len(split.patients)} recorded patients are gone: {some(missing)}",
             where=str(path),
             hint="bring the files back; or, for a new federation only, move the record away and start anew",
             counts={"missing_patients": len(missing)},

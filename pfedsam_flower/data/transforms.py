@@ -46,7 +46,7 @@ def _flip(image: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def _affine(h: int, w: int, rng: np.random.Generator) -> tuple[float, ...]:
-    """Pillow's six numbers (output position → input position) of a turn and zoom about the centre, then a shift."""
+    """Pillow's six numbers, output → input, of a turn and zoom about the centre and a shift."""
     angle = np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))
     zoom = rng.uniform(1 - SCALE, 1 + SCALE)
     shift = rng.uniform(-SHIFT, SHIFT, 2) * (w, h)

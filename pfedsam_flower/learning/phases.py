@@ -18,7 +18,7 @@ from ..model.roles import Role, set_trainable
 from ..settings.run import TrainingSettings
 from .batches import Batch
 from .losses import distillation_loss, task_loss
-from .optim import load_moments, make_optimiser, moments
+from .optim import Moments, adamw_step, clip_gradients
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PhaseResult:
     """Mean task loss over the phase's steps (None without steps), and the optimiser's moments at its end."""
 
     loss: float | None
-    optimiser: dict[str, Tensor]
+    optimiser: Moments
 
 
 def global_phase(
@@ -38,13 +38,13 @@ def global_phase(
     """
     set_trainable(model, roles, "shared")
     named = trainable(model)
-    optimiser = make_optimiser(named, training.learning_rate_shared, training)
+    moments: Moments = {}
     losses = []
     with model.personalised(False):
         for batch in drawn:
             with _precision(model, training):
                 loss = task_loss(model(batch.images, batch.valid).float(), batch.target, batch.weight, batch.annotated)
-            losses.append(_step(loss, optimiser, named, training))
+            losses.append(_step(loss, named, moments, training.learning_rate_shared, training))
     set_trainable(model, roles, None)
     return PhaseResult(_mean(losses), {})
 
@@ -56,7 +56,7 @@ def local_phase(
     training: TrainingSettings,
     distillation_weight: float,
     temperature: float,
-    optimiser_state: dict[str, Tensor],
+    optimiser: Moments,
 ) -> PhaseResult:
     """Train the personal parameters on the frozen shared ones, with the global model as teacher.
 
@@ -65,12 +65,12 @@ def local_phase(
 
     Args:
         distillation_weight: λ(t) · q; 0 runs no teacher.
-        optimiser_state: moments of the site's former local phase; empty at the first.
+        optimiser: moments of the site's former local phase; empty at the first.
     """
     set_trainable(model, roles, "personal")
     named = trainable(model)
-    optimiser = make_optimiser(named, training.learning_rate_personal, training)
-    load_moments(optimiser, named, optimiser_state)
+    device = model.pixel_mean.device
+    moments = {k: v.clone() if k == "steps" else v.clone().to(device) for k, v in optimiser.items()}
     losses = []
     for batch in drawn:
         with _precision(model, training):
@@ -85,11 +85,10 @@ def local_phase(
             loss = task
             if distillation_weight > 0:
                 loss = loss + distillation_weight * distillation_loss(student, teacher, batch.weight, temperature)
-        _step(loss, optimiser, named, training)
+        _step(loss, named, moments, training.learning_rate_personal, training)
         losses.append(float(task.detach()))
-    state = moments(optimiser, named)
     set_trainable(model, roles, None)
-    return PhaseResult(_mean(losses), state)
+    return PhaseResult(_mean(losses), {k: v.cpu() for k, v in moments.items()})
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -98,12 +97,17 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _step(
-    loss: Tensor, optimiser: torch.optim.Optimizer, named: dict[str, nn.Parameter], training: TrainingSettings
+    loss: Tensor,
+    named: dict[str, nn.Parameter],
+    moments: Moments,
+    learning_rate: float,
+    training: TrainingSettings,
 ) -> float:
-    optimiser.zero_grad(set_to_none=True)
+    for parameter in named.values():
+        parameter.grad = None
     loss.backward()
-    nn.utils.clip_grad_norm_([named[name] for name in sorted(named)], training.clip_norm, foreach=False)
-    optimiser.step()
+    clip_gradients(named, training.clip_norm)
+    adamw_step(named, moments, learning_rate, training.weight_decay)
     return float(loss.detach())
 
 

@@ -95,7 +95,7 @@ def sentences(history: History) -> list[str]:
     size = history.start.get("bytes_per_message")
     if size is not None:
         texts.append(
-            f"Each message carries {bytes_text(float(size))} of shared parameters, and nothing personal."
+            f"Each message carries {bytes_text(float(size))} of shared parameters."
         )
     seconds = [r.seconds for r in history.training if r.seconds is not None]
     if seconds:

@@ -121,7 +121,7 @@ class RunSettings(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="Every random draw derives from it.")
     rounds: int = Field(4, ge=1, le=10_000, description="Rounds of training; a closing round follows.")
     method: str = Field("pfedsam", description="A row of METHODS.")
-    classes: Names = Field(("lesion",), min_length=1, description="Classes to segment, comma separated; one output channel each.")
+    classes: Names = Field(("organ", "lesion"), min_length=1, description="Classes to segment, comma separated; one output channel each.")
     federation: FederationSettings = FederationSettings()
     backbone: BackboneSettings = BackboneSettings()
     image: ImageSettings = ImageSettings()

@@ -13,7 +13,9 @@ from ..model.exchange import import_shared, load_personal
 from ..prediction.predictor import predict_logits
 from ..settings.site import SiteSettings
 from . import store
-from .work import binding, run_settings
+from .hello import run_settings
+from .paths import split_path, store_folder
+from .work import binding
 
 MaskTriple = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 
@@ -45,8 +47,8 @@ def example_predictions(site: SiteSettings, run_folder: Path) -> MaskTriple:
     torch.set_num_threads(site.threads)
     run = run_settings(json.loads((run_folder / "settings.json").read_text(encoding="utf-8")))
     built = build(run, site.checkpoint, site.device)
-    data = load_site(site, run, store.split_path(site, run.federation.name), parts=("test",))
-    folder = store.store_folder(site, run.federation.name, run.method)
+    data = load_site(site, run, split_path(site, run.federation.name), parts=("test",))
+    folder = store_folder(site, run.federation.name, run.method)
     kept = store.newest(folder, binding(run, site, built))
     if kept is None:
         raise StoreError("PFS-603", "the site has no personal state for this run", where=str(folder))

@@ -23,7 +23,6 @@ from safetensors.torch import load, save
 
 from ..contract.messages import RoundReply, decode, encode
 from ..errors import StoreError
-from ..settings.site import SiteSettings
 from .files import read_checked, write_whole
 
 KEPT = 2
@@ -42,16 +41,6 @@ class Personal:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     optimiser: dict[str, torch.Tensor] = field(default_factory=dict)
     alone: np.ndarray | None = None
-
-
-def store_folder(site: SiteSettings, federation: str, method: str) -> Path:
-    """Where a site's personal state for a federation and method lies."""
-    return Path(site.state) / federation / site.site / method
-
-
-def split_path(site: SiteSettings, federation: str) -> Path:
-    """Where a site's split for a federation is recorded."""
-    return Path(site.state) / federation / site.site / "split.json"
 
 
 @contextmanager
@@ -81,7 +70,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def stored_reply(
-    folder: Path, binding: dict[str, Any], number: int, broadcast: str
+    folder: Path, binding: dict[str, Any], kind: str, number: int, broadcast: str
 ) -> tuple[RoundReply, np.ndarray | None] | None:
     """The reply that was given for this very round and broadcast, or None.
 
@@ -92,6 +81,8 @@ def stored_reply(
         if (row["round"], row["broadcast"]) == (number, broadcast):
             tensors = _tensors(folder / row["reply"], row["reply_sha256"])
             words = decode(RoundReply, tensors.pop("words").numpy().tobytes())
+            if words.kind != kind:
+                continue
             return words, tensors["delta"].numpy() if "delta" in tensors else None
     return None
 

@@ -3,75 +3,24 @@
 import hashlib
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..contract.messages import HelloReply, HelloRequest, Refusal, RoundReply, RoundRequest, encode
+from ..contract.messages import Refusal, RoundReply, RoundRequest, encode
 from ..contract.schema import digest
-from ..contract.software import software
-from ..data.samples import check_site, load_site
-from ..errors import ContractError, FederationError, PfedsamError
+from ..data.samples import load_site
+from ..errors import ContractError, PfedsamError
 from ..model.build import Built, build
 from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
-from ..settings.sources import findings, refuse
 from . import journal, store
+from .hello import run_settings
+from .paths import journal_path, split_path, store_folder
 from .round import norm_of, site_round
-
-
-def run_settings(flat: dict[str, Any]) -> RunSettings:
-    """The federation's settings as a request brought them.
-
-    Raises:
-        SettingsError: PFS-101.
-    """
-    run, problems = findings(RunSettings, flat)
-    refuse(problems)
-    assert isinstance(run, RunSettings)
-    return run
-
-
-def check_software(theirs: str) -> None:
-    """Refuse a federation of different installations.
-
-    Raises:
-        FederationError: PFS-502.
-    """
-    if theirs != software():
-        raise FederationError(
-            "PFS-502",
-            f"the coordinator runs {theirs}, this site {software()}",
-            hint="install the same release of pfedsam-flower everywhere",
-        )
-
-
-def answer_hello(request: HelloRequest, site: SiteSettings) -> HelloReply:
-    """Who this is and whether it can take part; trains nothing and writes no personal state."""
-    try:
-        check_software(request.software)
-        run = run_settings(request.settings)
-        counts = check_site(site, run, store.split_path(site, run.federation.name))
-    except PfedsamError as error:
-        return HelloReply(
-            site=site.site,
-            software=software(),
-            n_train_patients=0,
-            n_validation_patients=0,
-            n_test_patients=0,
-            refusal=Refusal(code=error.code, text=error.public()),
-        )
-    return HelloReply(
-        site=site.site,
-        software=software(),
-        n_train_patients=counts.train,
-        n_validation_patients=counts.validation,
-        n_test_patients=counts.test,
-    )
 
 
 def answer_round(
@@ -95,17 +44,17 @@ def answer_round(
     built.contract.unpack(broadcast)
     if digest(broadcast) != request.broadcast:
         raise ContractError("PFS-404", "the shared parameters are not those whose digest came with them")
-    folder = store.store_folder(site, run.federation.name, run.method)
+    folder = store_folder(site, run.federation.name, run.method)
     bound = binding(run, site, built)
     with store.locked(folder):
-        again = store.stored_reply(folder, bound, request.round, request.broadcast)
+        again = store.stored_reply(folder, bound, request.kind, request.round, request.broadcast)
         if again is not None:
             _note(site, run, again[0], again=True)
             return again
         personal = store.load_before(folder, bound, request.round)
         loading = perf_counter()
         parts = ("train", "validation") if request.kind == "train" else ("train", "validation", "test")
-        data = load_site(site, run, store.split_path(site, run.federation.name), parts=parts)
+        data = load_site(site, run, split_path(site, run.federation.name), parts=parts)
         loaded = perf_counter()
         result = site_round(request.kind, request.round, broadcast, built, data, personal, run, site.site)
         reply = RoundReply(
@@ -150,11 +99,6 @@ def binding(run: RunSettings, site: SiteSettings, built: Built) -> dict[str, Any
         "contract": built.contract.hash,
         "personal": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
     }
-
-
-def journal_path(site: SiteSettings, federation: str) -> Path:
-    """Where a site writes down what left it."""
-    return Path(site.state) / federation / site.site / "sent.jsonl"
 
 
 def _note(site: SiteSettings, run: RunSettings, reply: RoundReply, *, again: bool) -> None:

@@ -25,7 +25,9 @@ def make_site(tmp_path: Path) -> Callable[..., SiteSettings]:
             for s in range(slices):
                 mask = np.zeros((20, 30), np.uint8)
                 mask[5 : 9 + s, 6 : 12 + p] = 255
-                save_png(tmp_path / f"site/images/p{p}-s{s}.png", rng.integers(0, 256, (20, 30)).astype(np.uint8))
+                save_png(
+                    tmp_path / f"site/images/p{p}-s{s}.png", rng.integers(0, 256, (20, 30)).astype(np.uint8)
+                )
                 save_png(tmp_path / f"site/masks/p{p}-s{s}.png", mask)
         given = {"site": "a", "data": str(tmp_path / "site"), "state": str(tmp_path / "state")}
         given |= {"labels": "lesion=255", "patient": r"^(.+)-s\d+$"} | settings

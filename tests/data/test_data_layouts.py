@@ -12,8 +12,14 @@ from pfedsam_flower.errors import DataError, SettingsError
 
 def test_cases_are_sorted_and_know_their_patient(make_site):
     cases = find_cases(make_site(patients=2, slices=2))
-    assert [(c.id, c.patient) for c in cases] == [("p0-s0", "p0"), ("p0-s1", "p0"), ("p1-s0", "p1"), ("p1-s1", "p1")]
-    assert cases[0].image.parent.name == "images" and cases[0].mask.parent.name == "masks"
+    assert [(c.id, c.patient) for c in cases] == [
+        ("p0-s0", "p0"),
+        ("p0-s1", "p0"),
+        ("p1-s0", "p1"),
+        ("p1-s1", "p1"),
+    ]
+    assert cases[0].image.parent.name == "images"
+    assert cases[0].mask.parent.name == "masks"
 
 
 def test_folder_names_and_default_patient(make_site):
@@ -52,9 +58,12 @@ def test_every_finding_comes_at_once(make_site):
     text = caught.value.local()
     assert caught.value.code == "PFS-202"
     assert caught.value.counts == {"double_names": 1, "images_without_mask": 7, "masks_without_image": 1}
-    assert "p4-s0.png and 2 more" in text and "p5-s0.png" not in text
-    assert "p7-s0.png = p7-s0.tif" in text and "p8-s0.png" in text
-    assert "p8" not in caught.value.public() and site.data not in caught.value.public()
+    assert "p4-s0.png and 2 more" in text
+    assert "p5-s0.png" not in text
+    assert "p7-s0.png = p7-s0.tif" in text
+    assert "p8-s0.png" in text
+    assert "p8" not in caught.value.public()
+    assert site.data not in caught.value.public()
 
 
 @pytest.mark.parametrize("sub", ["", "images", "masks"])
@@ -82,7 +91,12 @@ def test_a_file_where_a_folder_should_be(make_site):
 
 @pytest.mark.parametrize(
     ("expression", "word"),
-    [("(", "regular expression"), ("p0", "no group"), ("^(x)$", "finds no patient"), ("^(x)?p", "finds no patient")],
+    [
+        ("(", "regular expression"),
+        ("p0", "no group"),
+        ("^(x)$", "finds no patient"),
+        ("^(x)?p", "finds no patient"),
+    ],
 )
 def test_a_patient_expression_that_does_not_work_is_a_setting_at_fault(make_site, expression, word):
     with pytest.raises(SettingsError, match=word) as caught:

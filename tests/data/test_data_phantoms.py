@@ -39,7 +39,9 @@ def test_they_are_ordinary_sites(tmp_path):
         assert (Path(site.data) / "images" / f"{site.site}-p03-s2.png").is_file()
         assert check_site(site, RUN, tmp_path / "split.json") == Counts(1, 1, 1)
         data = load_site(site, RUN, tmp_path / site.site / "split.json")
-        assert data.annotated.all() and len(data.train) == 2 and len(data.test) == 2
+        assert data.annotated.all()
+        assert len(data.train) == 2
+        assert len(data.test) == 2
     assert str(tmp_path) not in (tmp_path / "new/sites.toml").read_text()
 
 
@@ -65,7 +67,8 @@ def test_every_patient_has_a_lesion_inside_the_organ(site):
         masks = [draw(site, patient, index)[1] for index in range(4)]
         assert any((mask == 255).any() for mask in masks)
         for mask in masks:
-            assert set(np.unique(mask)) <= {0, 128, 255} and (mask == 128).sum() > 100
+            assert set(np.unique(mask)) <= {0, 128, 255}
+            assert (mask == 128).sum() > 100
             rows, columns = np.nonzero(mask == 255)
             around = [mask[rows + dy, columns + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
             assert np.mean([(values > 0).mean() for values in around]) > 0.95 if len(rows) else True
@@ -107,7 +110,8 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     before = digests(tmp_path)
     with pytest.raises(StoreError, match="exists already") as caught:
         write_phantoms(tmp_path, n_sites=2, patients=1, slices=1, size=32)
-    assert caught.value.code == "PFS-604" and digests(tmp_path) == before
+    assert caught.value.code == "PFS-604"
+    assert digests(tmp_path) == before
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         write_phantoms(tmp_path / "file", n_sites=1)
@@ -116,11 +120,13 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
 def test_numbers_that_make_no_hospital(tmp_path):
     with pytest.raises(SettingsError) as caught:
         write_phantoms(tmp_path / "x", n_sites=0, patients=0, slices=0, size=8)
-    assert caught.value.counts == {"faults": 4} and not list(tmp_path.iterdir())
+    assert caught.value.counts == {"faults": 4}
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_use_the_grey_range(tmp_path):
     site = write_phantoms(tmp_path, n_sites=1, patients=1, slices=1)[0]
     with Image.open(Path(site.data) / "images/north-p01-s1.png") as image:
-        assert image.mode == "L" and image.size == (128, 128)
+        assert image.mode == "L"
+        assert image.size == (128, 128)
         assert np.ptp(np.asarray(image)) > 150

@@ -42,7 +42,8 @@ def write_nifti(path: Path, array: np.ndarray, spacing=(0.5, 0.75, 3.0), origin=
 def test_sixteen_bits_keep_their_values(tmp_path, name):
     Image.fromarray(GREY16).save(tmp_path / name)
     pixels = read_image(tmp_path / name)
-    assert pixels.values.dtype == np.float32 and pixels.values.shape == (1, 2, 3, 1)
+    assert pixels.values.dtype == np.float32
+    assert pixels.values.shape == (1, 2, 3, 1)
     assert (pixels.values[0, ..., 0] == GREY16).all()
     assert pixels.spacing_mm is None
     assert (read_labels(tmp_path / name)[0] == GREY16).all()
@@ -122,7 +123,12 @@ def test_sixteen_bit_colour_is_refused_rather_than_cut(tmp_path):
 
     rows = b"".join(b"\0" + bytes(range(12)) for _ in range(2))
     head = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    body = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    body = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
     (tmp_path / "a.png").write_bytes(body)
     with pytest.raises(DataError, match="16-bit"):
         read_image(tmp_path / "a.png")
@@ -143,7 +149,8 @@ def test_a_cut_file_gives_one_sentence(tmp_path, name, share):
     with pytest.raises(DataError) as caught:
         read_image(path)
     assert caught.value.code == "PFS-204"
-    assert str(path) in caught.value.local() and "a." not in caught.value.public()
+    assert str(path) in caught.value.local()
+    assert "a." not in caught.value.public()
     assert len(caught.value.message.splitlines()) == 1
 
 
@@ -175,7 +182,8 @@ def test_every_format_has_a_reader_and_a_grid():
 
 
 def test_suffixes():
-    assert suffix_of(Path("p1.v2.NII.GZ")) == ".nii.gz" and stem_of(Path("p1.v2.NII.GZ")) == "p1.v2"
+    assert suffix_of(Path("p1.v2.NII.GZ")) == ".nii.gz"
+    assert stem_of(Path("p1.v2.NII.GZ")) == "p1.v2"
     assert suffix_of(Path("a.gz")) == suffix_of(Path("notes.txt")) == suffix_of(Path(".png")) == ""
 
 
@@ -186,7 +194,8 @@ def test_nifti_axes_and_spacing(tmp_path, name):
     assert (pixels.values[..., 0] == array).all()
     assert pixels.spacing_mm == pytest.approx((3.0, 0.75, 0.5))
     header = read_grid(tmp_path / name)
-    assert header.shape == (2, 3, 4) and header.spacing_mm == pytest.approx((3.0, 0.75, 0.5))
+    assert header.shape == (2, 3, 4)
+    assert header.spacing_mm == pytest.approx((3.0, 0.75, 0.5))
 
 
 def test_flat_nifti_is_one_slice(tmp_path):

@@ -57,7 +57,8 @@ def test_the_seed_matters_and_the_split_is_what_it_always_was():
 def test_too_few_patients_get_a_sentence_with_what_is_still_possible(n):
     with pytest.raises(DataError) as caught:
         make_split([f"Doe{i}" for i in range(n)], 0.2, 0.2, 0)
-    assert caught.value.code == "PFS-203" and caught.value.counts == {"patients": n}
+    assert caught.value.code == "PFS-203"
+    assert caught.value.counts == {"patients": n}
     assert "other sites have trained" in caught.value.local()
     assert "Doe" not in caught.value.public()
 
@@ -67,7 +68,8 @@ def test_the_split_is_written_once_and_read_ever_after(tmp_path):
     first = load_or_make_split(path, cases(*"edcba"), SITE, 0)
     body = path.read_bytes()
     record = json.loads(body)
-    assert record["train"] == sorted(record["train"]) and record["seed"] == 0
+    assert record["train"] == sorted(record["train"])
+    assert record["seed"] == 0
     assert load_or_make_split(path, cases(*"abcde"), SITE, 1) == first
     assert path.read_bytes() == body
     assert [p.name for p in path.parent.iterdir()] == ["split.json"]
@@ -84,7 +86,8 @@ def test_new_patients_stay_unused_and_are_said(tmp_path, caplog):
     first = load_or_make_split(path, cases(*"abcde"), SITE, 0)
     with caplog.at_level(logging.WARNING):
         assert load_or_make_split(path, cases(*"abcdefg"), SITE, 0) == first
-    assert "2 new patients" in caplog.text and "f, g" in caplog.text
+    assert "2 new patients" in caplog.text
+    assert "f, g" in caplog.text
 
 
 def test_patients_that_are_gone_are_refused(tmp_path):
@@ -93,7 +96,8 @@ def test_patients_that_are_gone_are_refused(tmp_path):
     body = path.read_bytes()
     with pytest.raises(DataError, match="2 of the 5") as caught:
         load_or_make_split(path, cases(*"abc"), SITE, 0)
-    assert caught.value.code == "PFS-206" and caught.value.counts == {"missing_patients": 2}
+    assert caught.value.code == "PFS-206"
+    assert caught.value.counts == {"missing_patients": 2}
     assert path.read_bytes() == body
 
 
@@ -129,4 +133,5 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PfedsamError) as caught:
         load_or_make_split(tmp_path / "file" / "split.json", cases(*"abcde"), SITE, 0)
-    assert isinstance(caught.value, StoreError) and caught.value.code == "PFS-604"
+    assert isinstance(caught.value, StoreError)
+    assert caught.value.code == "PFS-604"

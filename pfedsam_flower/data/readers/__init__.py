@@ -55,7 +55,9 @@ def read_image(path: Path) -> Pixels:
     usable = np.abs(pixels.values) <= LARGEST_VALUE  # False for NaN
     if not usable.all():
         n_bad, n = int((~usable).sum()), usable.size
-        raise _unreadable(path, f"{n_bad} of the image's {n} values are NaN or infinite", "replace or export them again")
+        raise _unreadable(
+            path, f"{n_bad} of the image's {n} values are NaN or infinite", "replace or export them again"
+        )
     return pixels
 
 
@@ -77,11 +79,15 @@ def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
     pixels = _guarded(READERS, path)
     values = pixels.values[..., 0]
     if (pixels.values != pixels.values[..., :1]).any():
-        raise _unreadable(path, "the mask is coloured", "save one whole number per pixel, not a picture of the mask")
+        raise _unreadable(
+            path, "the mask is coloured", "save one whole number per pixel, not a picture of the mask"
+        )
     # NaN fails the first comparison, so it never reaches the cast
     if not ((values >= 0) & (values <= LARGEST_LABEL) & (values == np.floor(values))).all():
         raise _unreadable(
-            path, f"the mask has values that are not whole numbers from 0 to {LARGEST_LABEL}", "save it as integers"
+            path,
+            f"the mask has values that are not whole numbers from 0 to {LARGEST_LABEL}",
+            "save it as integers",
         )
     return values.astype(np.int32), pixels.grid
 

@@ -28,12 +28,16 @@ def read(path: Path) -> Pixels:
     image = sitk.ReadImage(str(path))
     while image.GetDimension() > 3:
         if image.GetSize()[-1] != 1:
-            raise ValueError(f"it has {image.GetDimension()} axes, {image.GetSize()}; save one volume per file")
+            raise ValueError(
+                f"it has {image.GetDimension()} axes, {image.GetSize()}; save one volume per file"
+            )
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
     n_channels = image.GetNumberOfComponentsPerPixel()
     array = sitk.GetArrayFromImage(image)
     if n_channels not in (1, 3) or np.iscomplexobj(array):
-        raise ValueError(f"it has {n_channels} values of type {array.dtype} per voxel; 1 or 3 real ones are read")
+        raise ValueError(
+            f"it has {n_channels} values of type {array.dtype} per voxel; 1 or 3 real ones are read"
+        )
     values = array.astype(np.float32).reshape((-1, *array.shape[-2 - (n_channels > 1) :][:2], n_channels))
     x, y, z = (*image.GetSpacing(), 1.0)[:3]
     return Pixels(values, Grid(values.shape[:3], (z, y, x), (*image.GetOrigin(), *image.GetDirection())))
@@ -83,5 +87,7 @@ def _header(head: bytes) -> tuple[tuple[int, ...], tuple[float, ...], int]:
         raise ValueError("it does not begin with a NIfTI header")
     n = dims[0]
     if not 2 <= n <= 7 or min(dims[1 : n + 1]) < 1 or bits < 1:
-        raise ValueError(f"its header has impossible sizes {dims[1 : max(n, 0) + 1]} or {bits} bits per voxel")
+        raise ValueError(
+            f"its header has impossible sizes {dims[1 : max(n, 0) + 1]} or {bits} bits per voxel"
+        )
     return dims[1 : n + 1], pixdim[1:4], int(start) + prod(dims[1 : n + 1]) * bits // 8

@@ -37,7 +37,9 @@ def _page(page: Image.Image) -> np.ndarray:
     if page.mode.startswith("I;16") or page.mode in GREY:
         return np.asarray(page).astype(np.float32)[..., None]
     if any(";16" in str(tile[3]) for tile in getattr(page, "tile", ())):
-        raise ValueError("16-bit colour or alpha would be cut to 8 bits; store it as 16-bit grey or 8-bit colour")
+        raise ValueError(
+            "16-bit colour or alpha would be cut to 8 bits; store it as 16-bit grey or 8-bit colour"
+        )
     if page.mode in ("LA", "La"):
         return np.asarray(page.convert("LA"))[..., :1].astype(np.float32)
     if page.mode in ("P", "PA"):

@@ -1,0 +1,92 @@
+"""The ClientApp: translate, call the site, translate. Errors stay; their public text travels."""
+
+import faulthandler
+import os
+import sys
+from logging import ERROR, WARNING
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.common.logger import log
+
+from ..contract.messages import HelloRequest, RoundRequest
+from ..errors import ContractError, PfedsamError, SettingsError
+from ..settings.site import SiteSettings
+from ..settings.sources import site_from_flat, sites_from_file
+from .records import content, packed_of, words_of
+
+SITES_VARIABLE = "PFEDSAM_SITES"
+"""In a simulation: path of the ``sites.toml`` whose n-th table is the n-th virtual node."""
+
+
+def build_client_app() -> ClientApp:
+    """The site's app, as ``client_app/app.py`` hands it to Flower."""
+    app = ClientApp()
+
+    @app.query()
+    def hello(message: Message, context: Context) -> Message:
+        from ..site.hello import answer_hello
+
+        site = this_site(context)
+        reply = answer_hello(words_of(message, HelloRequest), site)
+        if reply.refusal is not None:
+            log(WARNING, "%s cannot take part: %s", site.site, reply.refusal.text)
+        return Message(content(reply), reply_to=message)
+
+    @app.train()
+    def work(message: Message, context: Context) -> Message:
+        site = this_site(context)
+        request = words_of(message, RoundRequest)
+        with_watchdog = "partition-id" not in context.node_config and not os.environ.get("PFEDSAM_IN_PROCESS")
+        if with_watchdog:
+            # a ClientApp that hangs would block its hospital for ever: no one else ends it
+            faulthandler.dump_traceback_later(request.deadline_s, exit=True, file=sys.__stderr__)
+        try:
+            return _round(message, request, site)
+        finally:
+            if with_watchdog:
+                faulthandler.cancel_dump_traceback_later()
+
+    return app
+
+
+def this_site(context: Context) -> SiteSettings:
+    """The site of this node: its node config, or in a simulation its table of ``PFEDSAM_SITES``.
+
+    Raises:
+        SettingsError: PFS-102.
+    """
+    node = dict(context.node_config)
+    if "site" in node or "partition-id" not in node:
+        return site_from_flat(node)
+    listed = os.environ.get(SITES_VARIABLE)
+    if not listed:
+        raise SettingsError(
+            "PFS-102",
+            f"{SITES_VARIABLE} is not set, so a virtual node does not know which hospital it is",
+            hint="run `pfedsam simulate --sites sites.toml`, which sets it",
+        )
+    sites = sites_from_file(Path(listed))
+    number = int(node["partition-id"])
+    if number >= len(sites):
+        raise SettingsError("PFS-102", f"virtual node {number} has no [[site]] table of its own", where=listed)
+    return sites[number]
+
+
+def _round(message: Message, request: RoundRequest, site: SiteSettings) -> Message:
+    from ..site.work import answer_round, refused
+
+    try:
+        broadcast = packed_of(message)
+        if broadcast is None:
+            raise ContractError("PFS-402", "the request came without shared parameters")
+        reply, delta = answer_round(request, broadcast, site)
+    except PfedsamError as error:
+        log(ERROR, "%s, round %s: %s", site.site, request.round, error.local())
+        return Message(content(refused(request, site, error)), reply_to=message)
+    except Exception as error:  # noqa: BLE001 - its text may hold paths or names: it stays in the site's log
+        log(ERROR, "%s, round %s failed", site.site, request.round, exc_info=True)
+        hidden = PfedsamError("PFS-506", f"{type(error).__name__}: {error}")
+        return Message(content(refused(request, site, hidden)), reply_to=message)
+    return Message(content(reply, delta), reply_to=message)

@@ -1,0 +1,116 @@
+"""The coordinator's run folder: settings, contract, one whole file per round, one line per event.
+
+All paths inside are relative, so the folder may be moved. Resume takes the newest whole round.
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ..contract.schema import Contract, digest
+from ..errors import FederationError, StoreError
+from ..settings.run import RunSettings
+from ..settings.sources import to_flat
+from ..site.files import write_whole
+
+MAY_CHANGE = {
+    "rounds",
+    "federation.sites",
+    "federation.minimum-sites",
+    "federation.start-deadline-s",
+    "federation.round-deadline-s",
+}
+"""Settings that a resumed run may change: they do not alter what a round computes at a site."""
+
+
+class RunFolder:
+    """One federation's folder at the coordinator."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append one event to ``history.jsonl`` and sync it."""
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields)
+        with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def open(self, run: RunSettings, contract: Contract) -> tuple[int, np.ndarray] | None:
+        """Record settings and contract, or compare them with the recorded ones.
+
+        Returns:
+            (newest whole round, shared parameters) of a run that is resumed; None for a new one.
+
+        Raises:
+            FederationError: PFS-504 other settings or contract, PFS-505 already finished.
+            StoreError: PFS-603, PFS-604.
+        """
+        flat = to_flat(run)
+        settings, agreed = self.path / "settings.json", self.path / "contract.json"
+        newest = self._newest(contract) if settings.exists() else None
+        if settings.exists():
+            before = json.loads(settings.read_text(encoding="utf-8"))
+            changed = sorted(k for k in flat.keys() | before.keys() if flat.get(k) != before.get(k))
+            locked = [k for k in changed if k not in MAY_CHANGE]
+            if locked:
+                raise FederationError(
+                    "PFS-504",
+                    "; ".join(f"{k} was {before.get(k)!r}, is {flat.get(k)!r}" for k in locked),
+                    where=str(self.path),
+                    hint="use the old values, or start another run with another federation.name",
+                    counts={"changed_settings": len(locked)},
+                )
+            if agreed.exists() and agreed.read_text(encoding="utf-8") != contract.to_json():
+                raise FederationError(
+                    "PFS-504",
+                    "the contract is another one: the backbone's weights or the software changed",
+                    where=str(agreed),
+                    hint="use the checkpoint and version that the run was started with",
+                )
+            if newest is not None and newest[0] >= run.rounds and self.finished():
+                raise FederationError(
+                    "PFS-505",
+                    f"{run.federation.name} is complete after {newest[0]} rounds",
+                    where=str(self.path),
+                    hint="raise rounds to go on, or choose another federation.name for a new run",
+                )
+        write_whole(agreed, contract.to_json().encode(), 0o644)
+        write_whole(settings, json.dumps(flat, indent=1).encode(), 0o644)
+        return newest
+
+    def save_round(self, number: int, packed: np.ndarray) -> str:
+        """Write a round's shared parameters; returns their digest. From here on the round is whole."""
+        metadata = {"round": str(number), "digest": digest(packed)}
+        path = self.path / f"round-{number:04d}" / "shared.safetensors"
+        write_whole(path, save({"shared": packed}, metadata), 0o644)
+        return metadata["digest"]
+
+    def finished(self) -> bool:
+        """Whether the newest line of the history says that the run was completed."""
+        try:
+            lines = (self.path / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return False
+        ends = [line for line in lines if '"event": "end"' in line or '"event": "start"' in line]
+        return bool(ends) and '"status": "completed"' in ends[-1]
+
+    def _newest(self, contract: Contract) -> tuple[int, np.ndarray] | None:
+        for path in sorted(self.path.glob("round-*/shared.safetensors"), reverse=True):
+            try:
+                packed = load(path.read_bytes())["shared"]
+            except (OSError, SafetensorError, KeyError) as error:
+                raise StoreError(
+                    "PFS-603", "a round's file is damaged", where=str(path),
+                    hint="remove this round's folder to resume from the one before",
+                ) from error  # fmt: skip
+            contract.unpack(packed)
+            return int(path.parent.name.removeprefix("round-")), packed
+        return None

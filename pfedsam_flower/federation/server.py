@@ -1,0 +1,118 @@
+"""The ServerApp: settings checked, run folder opened or resumed, rounds, closing round."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import ERROR, INFO
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Context
+from flwr.common.logger import log
+from flwr.serverapp import Grid, ServerApp
+
+from ..contract.messages import HelloRequest
+from ..contract.schema import Contract
+from ..contract.software import software
+from ..errors import PfedsamError, StoreError
+from ..settings.run import CoordinatorSettings, RunSettings
+from ..settings.sources import to_flat
+from .history import RunFolder
+from .plan import read_plan
+from .roster import Roster
+from .rounds import run_rounds
+from .strategy import PFedSAMStrategy
+
+
+def build_server_app() -> ServerApp:
+    """The coordinator's app, as ``server_app/app.py`` hands it to Flower."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        try:
+            coordinate(grid, dict(context.run_config), context.run_id)
+        except PfedsamError as error:
+            log(ERROR, "%s", error.local())
+            raise
+
+    return app
+
+
+def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
+    """A whole federation, new or resumed; returns the final shared parameters, float32 [n_values].
+
+    Raises:
+        PfedsamError: settings, checkpoint, run folder, or too few sites; the run folder stays resumable.
+    """
+    run, own = read_plan(flat)
+    folder = RunFolder(Path(own.folder) / run.federation.name)
+    with _locked(folder.path):
+        contract, start = _start(run, own)
+        resumed = folder.open(run, contract)
+        if resumed is None:
+            folder.save_round(0, start)
+        last, packed = resumed or (0, start)
+        log(INFO, "pFedSAM %s: %s from round %s of %s", software(), run.federation.name, last + 1, run.rounds)
+        folder.log(
+            "start",
+            run=str(run_id),
+            federation=run.federation.name,
+            method=run.method,
+            seed=run.seed,
+            rounds=run.rounds,
+            first_round=last + 1,
+            contract=contract.hash,
+            n_values=contract.n_values,
+            bytes_per_message=4 * contract.n_values,
+            expected=list(run.federation.sites),
+            classes=list(run.classes),
+            software=software(),
+        )
+        strategy = PFedSAMStrategy(run, contract, folder)
+        hello = HelloRequest(software=software(), settings=dict(to_flat(run)))
+        roster = Roster(grid, hello, folder, run.federation.sites, strategy.nodes)
+        try:
+            final = run_rounds(grid, strategy, roster, folder, last + 1, packed)
+        except BaseException as error:
+            text = error.local() if isinstance(error, PfedsamError) else f"{type(error).__name__}: {error}"
+            folder.log("end", status="failed", text=text)
+            raise
+        folder.log("end", status="completed", text=f"{run.rounds} rounds")
+        return final
+
+
+def _start(run: RunSettings, own: CoordinatorSettings) -> tuple[Contract, np.ndarray]:
+    """The contract and the shared parameters that everybody starts from."""
+    import torch
+
+    from ..model.build import build
+    from ..model.exchange import export_shared
+
+    torch.set_num_threads(1)
+    built = build(run, own.checkpoint)
+    if built.report is not None:
+        log(INFO, "backbone %s: %s", run.backbone.name, built.report.sentence())
+    else:
+        log(INFO, "backbone %s: untrained weights from a fixed seed (no checkpoint set)", run.backbone.name)
+    return built.contract, export_shared(built.model, built.contract)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One ServerApp per run folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError("PFS-604", f"the run folder cannot be used: {error.strerror}", where=str(folder)) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise StoreError(
+            "PFS-604", "another run uses this folder", where=str(folder), hint="stop it with `flwr stop`, or wait"
+        ) from error
+    finally:
+        os.close(handle)

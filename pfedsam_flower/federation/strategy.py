@@ -1,0 +1,157 @@
+"""The strategy: what goes out, what may come in, how it becomes one.
+
+Flower's own FedAvg ends the whole run on one odd reply and lets NaN pass; here every reply is checked
+alone and the site that sent it is named.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from ..aggregation.rules import RULES
+from ..aggregation.weights import WEIGHTS
+from ..contract.checks import SHARED, check_reply, surplus_arrays
+from ..contract.messages import RoundReply, RoundRequest
+from ..contract.schema import Contract
+from ..errors import ContractError
+from ..settings.run import RunSettings
+from .history import RunFolder
+from .records import array_names, content, packed_of, wire_bytes, words_of
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A reply that passed every check."""
+
+    reply: RoundReply
+    delta: np.ndarray | None
+
+
+class PFedSAMStrategy(Strategy):
+    """Broadcasts the shared parameters, filters personal keys, takes the weighted mean of the deltas.
+
+    Args:
+        run, contract: what the federation agreed on.
+        folder: where events are written.
+
+    Attributes:
+        nodes: node id by site name, kept by the roster.
+        request: the round's words, set by ``begin``.
+    """
+
+    def __init__(self, run: RunSettings, contract: Contract, folder: RunFolder) -> None:
+        self.run, self.contract, self.folder = run, contract, folder
+        self.nodes: dict[str, int] = {}
+        self.request: RoundRequest | None = None
+        self.packed = np.zeros(0, np.float32)
+        self.admitted: dict[str, Admitted] = {}
+        self.began, self.bytes_down = time.monotonic(), 0
+
+    def begin(self, request: RoundRequest, packed: np.ndarray) -> None:
+        """Start a round: nothing has been admitted yet."""
+        self.request, self.packed, self.admitted = request, packed, {}
+        self.began = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds since the round began."""
+        return time.monotonic() - self.began
+
+    def instruction(self, site: str, ttl_s: float) -> Message:
+        """The round's message to one site; it expires with the round."""
+        assert self.request is not None
+        message = Message(
+            content(self.request, self.packed),
+            dst_node_id=self.nodes[site],
+            message_type="train",
+            ttl=ttl_s,
+            group_id=str(self.request.round),
+        )
+        self.bytes_down = wire_bytes(message)
+        return message
+
+    def admit(self, site: str, message: Message) -> bool:
+        """Take one reply in, or leave it out with its reason in the history. Other replies are not touched.
+
+        Keys other than the packed shared array (an L-MoE key, say) are dropped unread and the site is named.
+        """
+        assert self.request is not None
+        number = self.request.round
+        surplus = surplus_arrays(array_names(message))
+        if surplus:
+            self.folder.log("filtered", round=number, site=site, keys=surplus)
+        try:
+            reply = words_of(message, RoundReply)
+            if reply.site != site:
+                raise ContractError("PFS-406", f"the reply speaks for {reply.site}")
+            if reply.refusal is not None:
+                self.folder.log(
+                    "left-out", round=number, site=site, code=reply.refusal.code, text=reply.refusal.text
+                )
+                return False
+            delta = packed_of(message) if reply.kind == "train" else None
+            check_reply(reply, self.request, delta, self.contract, self.run.aggregation.largest_norm)
+        except ContractError as error:
+            self.folder.log("left-out", round=number, site=site, code=error.code, text=error.local())
+            return False
+        self.admitted[site] = Admitted(reply, delta)
+        self.folder.log(
+            "reply",
+            round=number,
+            kind=reply.kind,
+            site=site,
+            metrics=reply.metrics,
+            seconds=reply.seconds.model_dump(by_alias=True),
+            bytes_up=wire_bytes(message),
+            bytes_down=self.bytes_down,
+            delta_norm=reply.delta_norm,
+            wait_s=round(self.seconds(), 3),
+        )
+        return True
+
+    def aggregate(self) -> np.ndarray:
+        """Broadcast + the rule's mean of the admitted deltas, float32 [n_values]."""
+        weigh = WEIGHTS[self.run.aggregation.weights]
+        deltas = {site: one.delta for site, one in self.admitted.items() if one.delta is not None}
+        mean = RULES[self.run.aggregation.rule](deltas, {s: weigh(self.admitted[s].reply) for s in deltas})
+        return (self.packed.astype(np.float64) + mean).astype(np.float32)
+
+    # Flower's five hooks, on top of the above
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The round's message to every known site."""
+        assert self.request is not None and self.request.round == server_round
+        return [self.instruction(site, self.run.federation.round_deadline_s) for site in sorted(self.nodes)]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Admit these replies and aggregate; (None, None) when none passed."""
+        for message in replies:
+            if not message.has_error():
+                self.admit(words_of(message, RoundReply).site, message)
+        if not any(one.delta is not None for one in self.admitted.values()):
+            return None, None
+        return ArrayRecord({SHARED: self.aggregate()}), MetricRecord({"sites": len(self.admitted)})  # type: ignore[dict-item]
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Nothing: sites evaluate inside the round's one message."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Nothing to aggregate; per-site numbers stay per site, in the history."""
+        return None
+
+    def summary(self) -> None:
+        """One line in Flower's log."""
+        from flwr.common.logger import log
+
+        log(20, "pFedSAM: %s values shared, %s sites known", self.contract.n_values, len(self.nodes))
