@@ -155,16 +155,20 @@ def state(history: History, site: Site) -> str:
 
 
 def final_table(history: History) -> Table:
-    """Dice on the test patients: one row per site, and the mean."""
+    """Dice on the test patients: one row per site, and the mean; fits into 80 columns."""
     rows = tables.site_rows(history)
-    table = Table(title="Dice on the test patients", title_justify="left", header_style="bold")
-    for heading in tables.HEADINGS:
-        left = heading in ("Site", "Which")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "Which")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in tables.cells(row, len(rows))))
-    table.add_section()
-    table.add_row(*(Text(cell) for cell in tables.cells(tables.mean_row(rows), len(rows))), style="bold")
+    title = "Dice on the test patients (patients: train/validation/test)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    site, *_ = tables.HEADINGS
+    for heading in (site, "Patients", *tables.HEADINGS[4:]):
+        left = heading in (site, "Which")
+        table.add_column(
+            heading, justify="left" if left else "right", no_wrap=heading in (site, "Patients", "Gain")
+        )
+    for row in [*rows, tables.mean_row(rows)]:
+        name, train, validation, test, *dice = tables.cells(row, len(rows))
+        cells = (name, f"{train}/{validation}/{test}", *dice)
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if row.of else "")
     return table
 
 

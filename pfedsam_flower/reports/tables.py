@@ -77,10 +77,10 @@ def _dice(value: float | None) -> str:
 
 
 def which(blend: float | None) -> str:
-    """The deployed model in words."""
+    """The deployed model in words; a blend by its share of the personalised one."""
     if blend is None:
         return "–"
-    return {0.0: "global", 1.0: "personalised"}.get(blend, f"blend, {blend:.0%} personalised")
+    return {0.0: "global", 1.0: "personalised"}.get(blend, f"blend {blend:.2f}")
 
 
 def sentences(history: History) -> list[str]:
@@ -94,9 +94,7 @@ def sentences(history: History) -> list[str]:
         texts.append(f"Worst site: {worst.site} {verb}, {change}.")
     size = history.start.get("bytes_per_message")
     if size is not None:
-        texts.append(
-            f"Each message carries {bytes_text(float(size))} of shared parameters."
-        )
+        texts.append(f"Each message carries {bytes_text(float(size))} of shared parameters.")
     seconds = [r.seconds for r in history.training if r.seconds is not None]
     if seconds:
         texts.append(f"A round took {sum(seconds) / len(seconds):.1f} s on average ({len(seconds)} rounds).")

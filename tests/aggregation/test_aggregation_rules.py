@@ -43,6 +43,15 @@ def test_order_changes_no_bit(federation: tuple[dict[str, np.ndarray], dict[str,
         assert weighted_mean(shuffled, dict(reversed(weights.items()))).tobytes() == expected
 
 
+def test_the_order_is_that_of_site_names() -> None:
+    values = {"b": 1.0, "a": 3e38, "c": -3e38}  # even float64 loses the 1 beside 3e38
+    deltas = {name: np.array([value], np.float32) for name, value in values.items()}
+    by_name = weighted_mean(deltas, dict.fromkeys(deltas, 1))
+    np.testing.assert_array_equal(by_name, np.zeros(1, np.float32))
+    backwards = {name: deltas[name] for name in "cab"}
+    assert weighted_mean(backwards, dict.fromkeys(backwards, 1)).tobytes() == by_name.tobytes()
+
+
 @given(federations())
 def test_the_mean_lies_between_the_smallest_and_the_largest(
     federation: tuple[dict[str, np.ndarray], dict[str, int]],

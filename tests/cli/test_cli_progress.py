@@ -201,3 +201,16 @@ def test_progress_on_a_terminal_is_live_and_ends_with_the_last_state(monkeypatch
         history.rounds[-1].replies["north"] = REPLY
         show(REPLY)
     assert "answered" in out.file.getvalue()
+
+
+def test_the_final_table_fits_into_80_columns():
+    text = io.StringIO()
+    closing = {"round": 2, "kind": "close", "site": "valley"}
+    metrics = {f"test.dice.{m}": 0.5 for m in ("alone", "global", "personal", "deployed")} | {"blend": 0.75}
+    history = collect([START, *JOINED, {"event": "reply", **closing, "metrics": metrics}])
+    Console(file=text, width=80).print(render.final_table(history))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in text.getvalue()
+    assert "blend 0.75" in text.getvalue()
+    assert lines[-1].split()[0] == "mean"

@@ -151,7 +151,7 @@ def test_rows_and_their_mean():
     assert mean.patients == (24, 6, 9)
     assert mean.dice == pytest.approx((0.81, 0.7, 0.8, 0.81))
     assert tables.cells(rows[1], 3) == (
-        "north", "8", "2", "3", "0.810", "0.700", "0.800", "0.810", "blend, 50% personalised", "+0.000",
+        "north", "8", "2", "3", "0.810", "0.700", "0.800", "0.810", "blend 0.50", "+0.000",
     )  # fmt: skip
 
 
