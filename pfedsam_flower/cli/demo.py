@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     say("")
     for text, path in (
         ("picture", picture),
-        *((path.stem, path) for path in written),
+        *((path.name, path) for path in written),
         ("hospitals", folder / "hospitals"),
         ("run folder", run_folder),
         ("logs", folder / "logs"),

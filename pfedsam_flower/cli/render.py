@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -161,10 +162,9 @@ def final_table(history: History) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     site, *_ = tables.HEADINGS
     for heading in (site, "Patients", *tables.HEADINGS[4:]):
-        left = heading in (site, "Which")
-        table.add_column(
-            heading, justify="left" if left else "right", no_wrap=heading in (site, "Patients", "Gain")
-        )
+        side: Literal["left", "right"] = "left" if heading in (site, "Which") else "right"
+        whole = heading in (site, "Patients", "Which", "Gain")
+        table.add_column(heading, justify=side, no_wrap=whole, min_width=len(heading))
     for row in [*rows, tables.mean_row(rows)]:
         name, train, validation, test, *dice = tables.cells(row, len(rows))
         cells = (name, f"{train}/{validation}/{test}", *dice)

@@ -58,8 +58,8 @@ def check_reply(
         raise ContractError(
             "PFS-403", f"the delta's norm is {norm:.3g}, the largest allowed {largest_norm:.3g}"
         )
-    if digest(delta) != reply.delta:
-        raise ContractError("PFS-404", "the delta is not the one whose digest came with it")
+    if digest(delta) != reply.delta or abs(norm - reply.delta_norm) > 1e-6 * norm:
+        raise ContractError("PFS-404", "the delta is not the one whose digest and norm came with it")
 
 
 def euclidean_norm(packed: np.ndarray) -> float:

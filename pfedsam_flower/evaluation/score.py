@@ -1,26 +1,18 @@
 """Cases and their logits → scores per patient → numbers that may be reported."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from ..data.cases import CaseData
 from .metrics import Overlap, mean_dice, overlap
 
 PRIOR_PATIENTS = 4
-"""Validation sets are small: the chosen blend is drawn towards 0.5 as if this many patients had voted for it."""
-
-
-class CaseLike(Protocol):
-    """What scoring needs of a case (``data.cases.CaseData``)."""
-
-    case: object
-    target: np.ndarray
-    annotated: np.ndarray
+"""Validation sets are small: the blend is drawn towards 0.5 as if this many patients had voted for it."""
 
 
 def patient_overlaps(
-    cases: Sequence[CaseLike], logits: Sequence[np.ndarray]
+    cases: Sequence[CaseData], logits: Sequence[np.ndarray]
 ) -> tuple[dict[tuple[str, int], Overlap], dict[str, float]]:
     """Overlap per (patient, annotated class), and counts of cases with nothing to find.
 
@@ -28,21 +20,21 @@ def patient_overlaps(
         logits: [K, D, H, W] per case, on the case's own grid.
 
     Returns:
-        The overlaps, and ``empty`` (cases × classes without reference) and ``marked`` (of those, with a mark).
+        The overlaps; and ``empty``, cases × classes without reference, and ``marked``, of those with a mark.
     """
     found: dict[tuple[str, int], Overlap] = {}
     empty = marked = 0
     for case, values in zip(cases, logits, strict=True):
         for k in np.flatnonzero(case.annotated):
             one = overlap(values[k] > 0, case.target[k])
-            key = (case.case.patient, int(k))  # type: ignore[attr-defined]
+            key = (case.case.patient, int(k))
             found[key] = found.get(key, Overlap()) + one
             empty += one.reference == 0
             marked += one.reference == 0 and one.predicted > 0
     return found, {"empty": float(empty), "marked": float(marked)}
 
 
-def dice_of(cases: Sequence[CaseLike], logits: Sequence[np.ndarray]) -> float | None:
+def dice_of(cases: Sequence[CaseData], logits: Sequence[np.ndarray]) -> float | None:
     """Mean Dice over patients and annotated classes."""
     return mean_dice(patient_overlaps(cases, logits)[0].values())
 
@@ -52,7 +44,9 @@ def blended(personal: Sequence[np.ndarray], shared: Sequence[np.ndarray], blend:
     return [blend * p + (1 - blend) * g for p, g in zip(personal, shared, strict=True)]
 
 
-def choose_blend(cases: Sequence[CaseLike], personal: Sequence[np.ndarray], shared: Sequence[np.ndarray]) -> float:
+def choose_blend(
+    cases: Sequence[CaseData], personal: Sequence[np.ndarray], shared: Sequence[np.ndarray]
+) -> float:
     """Which mix of the two models a site should deploy, 0 (global) to 1 (personalised).
 
     The best of five mixes on validation, shrunk towards 0.5: with n patients
@@ -65,5 +59,5 @@ def choose_blend(cases: Sequence[CaseLike], personal: Sequence[np.ndarray], shar
     if not defined:
         return 0.5
     best = max(defined, key=lambda mix: defined[mix])
-    patients = len({case.case.patient for case in cases})  # type: ignore[attr-defined]
+    patients = len({case.case.patient for case in cases})
     return (patients * best + PRIOR_PATIENTS * 0.5) / (patients + PRIOR_PATIENTS)

@@ -41,7 +41,7 @@ def build_client_app() -> ClientApp:
         with_watchdog = "partition-id" not in context.node_config and not os.environ.get("PFEDSAM_IN_PROCESS")
         if with_watchdog:
             # a ClientApp that hangs would block its hospital for ever: no one else ends it
-            faulthandler.dump_traceback_later(request.deadline_s, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(request.deadline_s, exit=True, file=sys.stderr)
         try:
             return _round(message, request, site)
         finally:
@@ -70,7 +70,9 @@ def this_site(context: Context) -> SiteSettings:
     sites = sites_from_file(Path(listed))
     number = int(node["partition-id"])
     if number >= len(sites):
-        raise SettingsError("PFS-102", f"virtual node {number} has no [[site]] table of its own", where=listed)
+        raise SettingsError(
+            "PFS-102", f"virtual node {number} has no [[site]] table of its own", where=listed
+        )
     return sites[number]
 
 
@@ -85,7 +87,7 @@ def _round(message: Message, request: RoundRequest, site: SiteSettings) -> Messa
     except PfedsamError as error:
         log(ERROR, "%s, round %s: %s", site.site, request.round, error.local())
         return Message(content(refused(request, site, error)), reply_to=message)
-    except Exception as error:  # noqa: BLE001 - its text may hold paths or names: it stays in the site's log
+    except Exception as error:  # its text may hold paths or names: it stays in the site's log
         log(ERROR, "%s, round %s failed", site.site, request.round, exc_info=True)
         hidden = PfedsamError("PFS-506", f"{type(error).__name__}: {error}")
         return Message(content(refused(request, site, hidden)), reply_to=message)

@@ -37,7 +37,9 @@ class RunFolder:
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one event to ``history.jsonl`` and sync it."""
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields)
+        line = json.dumps(
+            {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
+        )
         with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()

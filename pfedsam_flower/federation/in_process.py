@@ -11,6 +11,7 @@ from copy import deepcopy
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
+from flwr.supercore.run import Run
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
@@ -32,7 +33,8 @@ class InProcessGrid(Grid):
         _identify(run_id)
         self.client_app = client_app
         self.contexts = {
-            node: Context(run_id, node, dict(to_flat(site)), RecordDict(), {}) for node, site in enumerate(sites, 100)
+            node: Context(run_id, node, dict(to_flat(site)), RecordDict(), {})
+            for node, site in enumerate(sites, 100)
         }
         self.names = {node: site.site for node, site in enumerate(sites, 100)}
         self.waiting: dict[str, Message] = {}
@@ -40,14 +42,21 @@ class InProcessGrid(Grid):
         self.offline: set[str] = set()
 
     @property
-    def run(self) -> object:
+    def run(self) -> Run:
         """Not used by our apps."""
-        return None
+        raise NotImplementedError("the in-process grid has no Flower run")
 
-    def set_run(self, run: object) -> None:
+    def set_run(self, run: Run) -> None:
         """Nothing to set."""
 
-    def create_message(self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None) -> Message:
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
         """As the deprecated method of Flower's Grid."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
@@ -74,7 +83,9 @@ class InProcessGrid(Grid):
                 replies.append(self._over_the_wire(self._answer(message, node), self.names[node], "up"))
         return replies
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
         """Push, then pull."""
         return self.pull_messages(self.push_messages(messages))
 
@@ -83,7 +94,7 @@ class InProcessGrid(Grid):
         os.environ["PFEDSAM_IN_PROCESS"] = "1"
         try:
             reply = self.client_app(message, context)
-        except Exception as error:  # noqa: BLE001 - as Flower's SuperNode does
+        except Exception as error:  # as Flower's SuperNode does
             reason = f"{type(error)}:<'{error}'>"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
         finally:
@@ -96,6 +107,7 @@ class InProcessGrid(Grid):
         contents = {key: one.deflate() for key, one in get_all_nested_objects(message).items()}
         self.sent.append((site, direction, b"".join(contents.values())))
         copy = inflate_object_from_contents(message_id, contents)
+        assert isinstance(copy, Message)
         copy.metadata.__dict__["_message_id"] = message_id
         return copy
 

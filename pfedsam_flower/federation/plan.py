@@ -25,7 +25,8 @@ def read_plan(flat: Mapping[str, Any]) -> tuple[RunSettings, CoordinatorSettings
     if isinstance(usable, RunSettings):
         problems += combinations(usable)
     refuse(problems)
-    assert isinstance(run, RunSettings) and isinstance(own, CoordinatorSettings)
+    assert isinstance(run, RunSettings)
+    assert isinstance(own, CoordinatorSettings)
     return run, own
 
 
@@ -42,7 +43,9 @@ def combinations(run: RunSettings) -> list[str]:
             found.append(f"{key} = {value!r}: no such row; {suggest(value, list(table))}")
     named, minimum = run.federation.sites, run.federation.minimum_sites
     if named and minimum > len(named):
-        found.append(f"federation.minimum-sites = {minimum}: only {len(named)} sites are named in federation.sites")
+        found.append(
+            f"federation.minimum-sites = {minimum}: only {len(named)} sites are named in federation.sites"
+        )
     if len(set(named)) != len(named):
         found.append("federation.sites: a name is given twice")
     if run.training.global_steps == 0:

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from ..contract.checks import SHARED
@@ -18,7 +18,9 @@ def content(words: Record, packed: np.ndarray | None = None) -> RecordDict:
 
     This is the only place that fills a Flower record with numbers of a model.
     """
-    records: dict[str, ArrayRecord | ConfigRecord] = {"words": ConfigRecord({"json": encode(words)})}
+    records: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
+        "words": ConfigRecord({"json": encode(words)})
+    }
     if packed is not None:
         records["arrays"] = ArrayRecord({SHARED: Array(packed)})
     return RecordDict(records)

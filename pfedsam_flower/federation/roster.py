@@ -42,7 +42,8 @@ class Roster:
         new = sorted(self.online - self.known)
         if new:
             messages = [
-                Message(content(self.hello), dst_node_id=node, message_type="query", ttl=HELLO_TTL_S) for node in new
+                Message(content(self.hello), dst_node_id=node, message_type="query", ttl=HELLO_TTL_S)
+                for node in new
             ]
             for node, message_id in zip(new, self.grid.push_messages(messages), strict=True):
                 if message_id:
@@ -50,9 +51,9 @@ class Roster:
                     self.known.add(node)
         if self.asked:
             for message in self.grid.pull_messages(list(self.asked)):
-                node = self.asked.pop(message.metadata.reply_to_message_id, None)
-                if node is not None:
-                    self._take(node, message)
+                asked = message.metadata.reply_to_message_id
+                if asked in self.asked:
+                    self._take(self.asked.pop(asked), message)
 
     def present(self) -> list[str]:
         """Names of the sites that can be asked now, sorted."""

@@ -41,15 +41,25 @@ def run_rounds(
         packed = strategy.aggregate()
         folder.save_round(number, packed)
         _end(folder, strategy, digest(packed))
-    _one(grid, strategy, roster, folder, _request("close", run.rounds + 1, run, contract, packed), packed, sleep)
+    _one(
+        grid,
+        strategy,
+        roster,
+        folder,
+        _request("close", run.rounds + 1, run, contract, packed),
+        packed,
+        sleep,
+    )
     _end(folder, strategy, digest(packed))
     return packed
 
 
-def _request(kind: str, number: int, run: RunSettings, contract: Contract, packed: np.ndarray) -> RoundRequest:
+def _request(
+    kind: str, number: int, run: RunSettings, contract: Contract, packed: np.ndarray
+) -> RoundRequest:
     settings: FlatSettings = dict(to_flat(run))
     return RoundRequest(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         round=number,
         contract=contract.hash,
         settings=settings,
@@ -72,7 +82,10 @@ def wait_for_sites(roster: Roster, run: RunSettings, sleep: Callable[[float], No
         late = time.monotonic() >= limit
         if len(present) >= run.federation.minimum_sites and (settled or late):
             return present
-        hopeless = bool(roster.expected) and len(roster.expected) - len(roster.refused) < run.federation.minimum_sites
+        hopeless = (
+            bool(roster.expected)
+            and len(roster.expected) - len(roster.refused) < run.federation.minimum_sites
+        )
         if late or (hopeless and not roster.asked):
             raise too_few(roster, present, run)
         sleep(POLL_S)
@@ -82,7 +95,11 @@ def too_few(roster: Roster, present: list[str], run: RunSettings) -> FederationE
     """Why a round cannot be closed, with names."""
     parts = [f"present: {', '.join(present) or 'none'}"]
     parts += [f"absent: {', '.join(roster.absent())}"] if roster.absent() else []
-    parts += [f"refused: {', '.join(f'{s} ({c})' for s, c in sorted(roster.refused.items()))}"] if roster.refused else []
+    parts += (
+        [f"refused: {', '.join(f'{s} ({c})' for s, c in sorted(roster.refused.items()))}"]
+        if roster.refused
+        else []
+    )
     return FederationError(
         "PFS-501",
         f"{len(present)} of at least {run.federation.minimum_sites} sites; " + "; ".join(parts),

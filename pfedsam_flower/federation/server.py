@@ -106,13 +106,18 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StoreError("PFS-604", f"the run folder cannot be used: {error.strerror}", where=str(folder)) from error
+        raise StoreError(
+            "PFS-604", f"the run folder cannot be used: {error.strerror}", where=str(folder)
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
         raise StoreError(
-            "PFS-604", "another run uses this folder", where=str(folder), hint="stop it with `flwr stop`, or wait"
+            "PFS-604",
+            "another run uses this folder",
+            where=str(folder),
+            hint="stop it with `flwr stop`, or wait",
         ) from error
     finally:
         os.close(handle)

@@ -126,7 +126,8 @@ class PFedSAMStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The round's message to every known site."""
-        assert self.request is not None and self.request.round == server_round
+        assert self.request is not None
+        assert self.request.round == server_round
         return [self.instruction(site, self.run.federation.round_deadline_s) for site in sorted(self.nodes)]
 
     def aggregate_train(
@@ -138,7 +139,7 @@ class PFedSAMStrategy(Strategy):
                 self.admit(words_of(message, RoundReply).site, message)
         if not any(one.delta is not None for one in self.admitted.values()):
             return None, None
-        return ArrayRecord({SHARED: self.aggregate()}), MetricRecord({"sites": len(self.admitted)})  # type: ignore[dict-item]
+        return ArrayRecord({SHARED: self.aggregate()}), MetricRecord({"sites": len(self.admitted)})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

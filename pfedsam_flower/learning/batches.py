@@ -2,25 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.cases import Sample
 from .losses import same_size
 
-
-class SampleLike(Protocol):
-    """What a batch needs of a sample (``data.cases.Sample``)."""
-
-    image: np.ndarray
-    valid: tuple[int, int]
-    target: np.ndarray
-    annotated: np.ndarray
-
-
-Augment = Callable[[SampleLike, np.random.Generator], SampleLike]
+Augment = Callable[[Sample, np.random.Generator], Sample]
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,7 @@ class Batch:
 
 
 def batches(
-    samples: Sequence[SampleLike],
+    samples: Sequence[Sample],
     steps: int,
     batch_size: int,
     seed: int,
@@ -66,7 +56,7 @@ def batches(
         yield collate(chosen, logits_size, device)
 
 
-def collate(samples: Sequence[SampleLike], logits_size: int, device: torch.device) -> Batch:
+def collate(samples: Sequence[Sample], logits_size: int, device: torch.device) -> Batch:
     """One batch of these samples; grey images are repeated to three channels."""
     size = samples[0].image.shape[-1]
     images = np.stack([np.broadcast_to(s.image, (3, size, size)) for s in samples])

@@ -15,7 +15,9 @@ Moments = dict[str, Tensor]
 
 
 @torch.no_grad()
-def adamw_step(named: dict[str, nn.Parameter], moments: Moments, learning_rate: float, weight_decay: float) -> None:
+def adamw_step(
+    named: dict[str, nn.Parameter], moments: Moments, learning_rate: float, weight_decay: float
+) -> None:
     """One step of every parameter along its gradient; parameters and ``moments`` change in place.
 
     Args:

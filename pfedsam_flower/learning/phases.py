@@ -43,7 +43,9 @@ def global_phase(
     with model.personalised(False):
         for batch in drawn:
             with _precision(model, training):
-                loss = task_loss(model(batch.images, batch.valid).float(), batch.target, batch.weight, batch.annotated)
+                loss = task_loss(
+                    model(batch.images, batch.valid).float(), batch.target, batch.weight, batch.annotated
+                )
             losses.append(_step(loss, named, moments, training.learning_rate_shared, training))
     set_trainable(model, roles, None)
     return PhaseResult(_mean(losses), {})
@@ -84,7 +86,9 @@ def local_phase(
             task = task_loss(student, batch.target, batch.weight, batch.annotated)
             loss = task
             if distillation_weight > 0:
-                loss = loss + distillation_weight * distillation_loss(student, teacher, batch.weight, temperature)
+                loss = loss + distillation_weight * distillation_loss(
+                    student, teacher, batch.weight, temperature
+                )
         _step(loss, named, moments, training.learning_rate_personal, training)
         losses.append(float(task.detach()))
     set_trainable(model, roles, None)

@@ -40,10 +40,8 @@ def problems(run: RunSettings) -> list[str]:
         found.append("classes: a name is given twice")
     backbone = BACKBONES.get(run.backbone.name)
     if backbone is None:
-        found.append(
-            f"backbone.name = {run.backbone.name!r}: no such backbone; {suggest(run.backbone.name, list(BACKBONES))}"
-        )
-        return found
+        name = run.backbone.name
+        return [*found, f"backbone.name = {name!r}: no such backbone; {suggest(name, list(BACKBONES))}"]
     if run.image.size % backbone.patch:
         lower = run.image.size // backbone.patch * backbone.patch
         found.append(
@@ -69,7 +67,9 @@ def expert_blocks(blocks: tuple[str, ...], depth: int) -> tuple[int, ...]:
         return tuple(range(depth))
     unknown = [b for b in blocks if not b.isdecimal() or int(b) >= depth]
     if unknown or not blocks:
-        raise ValueError(f"{', '.join(unknown) or 'nothing'} is neither last-third, all nor a block of 0..{depth - 1}")
+        raise ValueError(
+            f"{', '.join(unknown) or 'nothing'} is neither last-third, all nor a block of 0..{depth - 1}"
+        )
     return tuple(sorted({int(b) for b in blocks}))
 
 

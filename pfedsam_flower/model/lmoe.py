@@ -31,10 +31,14 @@ class LMoE(nn.Module):
         usage: after a forward, the mean gate per expert [E], for the site's own log; no gradient.
     """
 
-    def __init__(self, width: int, experts: int, rank: int, per_image: bool, generator: torch.Generator) -> None:
+    def __init__(
+        self, width: int, experts: int, rank: int, per_image: bool, generator: torch.Generator
+    ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(width)
-        self.down = nn.Parameter(torch.empty(experts, rank, width).uniform_(-bound, bound, generator=generator))
+        self.down = nn.Parameter(
+            torch.empty(experts, rank, width).uniform_(-bound, bound, generator=generator)
+        )
         self.up = nn.Parameter(torch.zeros(experts, width, rank))
         self.gate = nn.Parameter(torch.empty(experts, width).uniform_(-bound, bound, generator=generator))
         self.scale = nn.Parameter(torch.ones(()))
@@ -50,7 +54,9 @@ class LMoE(nn.Module):
         self.usage = g.detach().mean(dim=(0, 1, 2))
         inner = nn.functional.gelu(nn.functional.linear(h, self.down.reshape(experts * rank, width)))
         weighted = (inner.unflatten(-1, (experts, rank)) * g.unsqueeze(-1)).flatten(-2)
-        return self.scale * nn.functional.linear(weighted, self.up.permute(1, 0, 2).reshape(width, experts * rank))
+        return self.scale * nn.functional.linear(
+            weighted, self.up.permute(1, 0, 2).reshape(width, experts * rank)
+        )
 
 
 class MlpWithExperts(nn.Module):
@@ -67,7 +73,12 @@ class MlpWithExperts(nn.Module):
 
 
 def add_lmoe(
-    encoder: nn.Module, blocks: tuple[int, ...], experts: int, rank: int, per_image: bool, generator: torch.Generator
+    encoder: nn.Module,
+    blocks: tuple[int, ...],
+    experts: int,
+    rank: int,
+    per_image: bool,
+    generator: torch.Generator,
 ) -> None:
     """Put an L-MoE beside the MLP of the numbered encoder blocks."""
     for number in blocks:

@@ -76,4 +76,6 @@ def add_lora_to_decoder(decoder: nn.Module, rank: int, scale: float, generator: 
         if isinstance(module, attention):
             for name in ("q_proj", "v_proj"):
                 base = getattr(module, name)
-                setattr(module, name, LoraLinear(base, {"out": (0, base.out_features)}, rank, scale, generator))
+                setattr(
+                    module, name, LoraLinear(base, {"out": (0, base.out_features)}, rank, scale, generator)
+                )

@@ -1,9 +1,9 @@
 """The assembled network. Read this first.
 
-    pixels 0..255 ─ normalise ─ patches + positions ─ blocks ─ neck ─ decoder ─ logits per class
-                                      LoRA in every block's q, v   (shared)
-                                      L-MoE beside the last MLPs   (personal, can be bypassed)
-                                                       class tokens, upscaling … (shared)
+pixels 0..255 ─ normalise ─ patches + positions ─ blocks ─ neck ─ decoder ─ logits per class
+                                  LoRA in every block's q, v   (shared)
+                                  L-MoE beside the last MLPs   (personal, can be bypassed)
+                                                   class tokens, upscaling … (shared)
 """
 
 from collections.abc import Iterator

@@ -38,14 +38,18 @@ def _is_shared_decoder(key: str, mode: str) -> bool:
 
     SAM's quality head, its mask token 0 and hypernetworks are not used by the prompt-free decoder.
     """
-    heads = ("mask_decoder.class_tokens", "mask_decoder.class_hypernetworks.", "mask_decoder.sam.output_upscaling.")
+    heads = (
+        "mask_decoder.class_tokens",
+        "mask_decoder.class_hypernetworks.",
+        "mask_decoder.sam.output_upscaling.",
+    )
     if key.startswith(heads):
         return True
     return mode == "full" and key.startswith(("mask_decoder.sam.transformer.", "mask_decoder.sam.iou_token."))
 
 
 def set_trainable(model: nn.Module, roles: dict[str, Role], role: Role | None) -> list[nn.Parameter]:
-    """Only the parameters of ``role`` require a gradient afterwards (None: none); returns them by name order."""
+    """Afterwards only the parameters of ``role`` require a gradient (None: none); returns them."""
     chosen = []
     for name, parameter in sorted(model.named_parameters()):
         parameter.requires_grad_(role is not None and roles[name] == role)

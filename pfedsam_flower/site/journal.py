@@ -30,7 +30,9 @@ def append(path: Path, entry: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise StoreError("PFS-604", f"the journal cannot be written: {error.strerror}", where=str(path)) from error
+        raise StoreError(
+            "PFS-604", f"the journal cannot be written: {error.strerror}", where=str(path)
+        ) from error
 
 
 def broken_at(path: Path) -> int | None:

@@ -5,12 +5,13 @@ personal parameters must fit parameters that came from the server (method.md A11
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
 import numpy as np
+from torch import Tensor
 
 from ..contract.checks import euclidean_norm
 from ..contract.messages import Timings
@@ -19,7 +20,7 @@ from ..data.cases import CaseData, Sample
 from ..data.samples import SiteData
 from ..data.transforms import augment
 from ..evaluation.score import blended, choose_blend, dice_of, patient_overlaps
-from ..learning.batches import batches
+from ..learning.batches import Batch, batches
 from ..learning.losses import teacher_quality, warmed
 from ..learning.phases import global_phase, local_phase
 from ..learning.seeds import derive
@@ -89,7 +90,7 @@ def site_round(
 
 
 def _fresh(built: Built) -> Personal:
-    """The state of a site that starts: the model's own fresh experts, and the common start for the model alone."""
+    """The state of a site that starts: fresh experts, and the common start for the model alone."""
     return Personal(personal_state(built.model, built.roles), {}, export_shared(built.model, built.contract))
 
 
@@ -125,7 +126,13 @@ class _Work:
             weight = quality * warmed(run.distillation.weight, self.number, run.distillation.warmup_rounds)
         drawn = self._draw("local", run.training.local_steps)
         result = local_phase(
-            model, self.built.roles, drawn, run.training, weight, run.distillation.temperature, personal.optimiser
+            model,
+            self.built.roles,
+            drawn,
+            run.training,
+            weight,
+            run.distillation.temperature,
+            personal.optimiser,
         )
         self._note("loss.local", result.loss)
         self.metrics["distillation.weight"] = weight
@@ -192,7 +199,7 @@ class _Work:
             import_shared(model, contract, self.broadcast)
         return logits
 
-    def _draw(self, purpose: str, steps: int):  # noqa: ANN202 - the generator of batches
+    def _draw(self, purpose: str, steps: int) -> Iterator[Batch]:
         training, model = self.run.training, self.built.model
         samples: list[Sample] = self.data.train
         seed = derive(self.run.seed, self.number, self.site, purpose)
@@ -208,7 +215,7 @@ class _Work:
         self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - start
 
 
-def _relative_entropy(usage) -> float:  # noqa: ANN001 - a tensor [E]
+def _relative_entropy(usage: Tensor) -> float:
     """Entropy of a mean gate over log E: 1 when all experts are used alike, 0 when one is used alone."""
     values = [float(u) for u in usage]
     if len(values) < 2:

@@ -54,7 +54,9 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StoreError("PFS-604", f"the state folder cannot be used: {error.strerror}", where=str(folder)) from error
+        raise StoreError(
+            "PFS-604", f"the state folder cannot be used: {error.strerror}", where=str(folder)
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -102,7 +104,7 @@ def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal 
             "PFS-602",
             f"personal state is of round {rows[0]['round']} and later, the run asks for round {number}",
             where=str(folder),
-            hint="resume the run from its own folder, choose another federation.name, or move this folder away",
+            hint="resume the run, choose another federation.name, or move this folder away",
             counts={"kept_from_round": rows[0]["round"], "asked_round": number},
         )
     tensors = _tensors(folder / earlier[-1]["personal"], earlier[-1]["personal_sha256"])
@@ -137,7 +139,9 @@ def record(
         row[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
         write_whole(folder / row[name], content)
     rows = [*rows, row][-KEPT:]
-    write_whole(folder / "state.json", json.dumps({"binding": binding, "generations": rows}, indent=1).encode())
+    write_whole(
+        folder / "state.json", json.dumps({"binding": binding, "generations": rows}, indent=1).encode()
+    )
     named = {row[name] for row in rows for name in ("personal", "reply")}
     for path in folder.glob("*.safetensors"):
         if path.name not in named:

@@ -74,6 +74,11 @@ def test_every_patient_has_a_lesion_inside_the_organ(site):
             assert np.mean([(values > 0).mean() for values in around]) > 0.95 if len(rows) else True
 
 
+def test_a_patient_with_one_slice_has_its_lesion_there():
+    masks = [draw_slice(style_of(s), 0, s, p, 0, 1, 32)[1] for s in ("north", "valley") for p in range(1, 11)]
+    assert all((mask == 255).any() for mask in masks)
+
+
 def test_about_a_fifth_of_the_slices_has_no_lesion():
     masks = [draw(site, p, i, size=32)[1] for site in STYLES for p in range(1, 11) for i in range(4)]
     assert 0.1 < np.mean([not (mask == 255).any() for mask in masks]) < 0.3

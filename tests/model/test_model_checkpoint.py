@@ -33,8 +33,11 @@ def test_pth_and_safetensors_give_the_same_backbone(other: torch.nn.Module, tmp_
     pth, safe = (build(run, str(tmp_path / f"a{suffix}")) for suffix in (".pth", ".safetensors"))
     assert pth.contract.hash == safe.contract.hash
     assert pth.contract.backbone == state_digest(other.state_dict()) != build(run, "").contract.backbone
-    assert pth.report is not None and len(pth.report.loaded) == len(other.state_dict())
-    assert torch.equal(pth.model.image_encoder.blocks[2].attn.qkv.weight, other.image_encoder.blocks[2].attn.qkv.weight)
+    assert pth.report is not None
+    assert len(pth.report.loaded) == len(other.state_dict())
+    assert torch.equal(
+        pth.model.image_encoder.blocks[2].attn.qkv.weight, other.image_encoder.blocks[2].attn.qkv.weight
+    )
 
 
 def test_positions_of_another_grid_are_interpolated_and_surplus_is_reported(
@@ -46,7 +49,8 @@ def test_positions_of_another_grid_are_interpolated_and_surplus_is_reported(
     report = load_backbone(build_sam(TINY, 112), TINY, tmp_path / "a.pth")
     assert report.interpolated == ("image_encoder.pos_embed",)
     assert report.unexpected == ("image_encoder.blocks.0.Adapter.weight",)
-    assert not report.official and "1 interpolated" in report.sentence()
+    assert not report.official
+    assert "1 interpolated" in report.sentence()
 
 
 def damage(path: Path, tensors: dict[str, torch.Tensor], how: str) -> None:
@@ -73,7 +77,9 @@ def damage(path: Path, tensors: dict[str, torch.Tensor], how: str) -> None:
     elif how == "missing-tensor":
         torch.save({k: v for k, v in tensors.items() if "blocks.3" not in k}, path)
     elif how == "nan":
-        torch.save(tensors | {"image_encoder.neck.0.weight": torch.full((256, 384, 1, 1), float("nan"))}, path)
+        torch.save(
+            tensors | {"image_encoder.neck.0.weight": torch.full((256, 384, 1, 1), float("nan"))}, path
+        )
     elif how == "wider":
         torch.save(tensors | {"image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16)}, path)
 

@@ -11,7 +11,13 @@ from pfedsam_flower.model.pfedsam import PFedSAM
 from pfedsam_flower.model.roles import set_trainable
 from pfedsam_flower.model.sam.backbones import BACKBONES
 from pfedsam_flower.model.sam.modules import build_sam, modeling, untrained
-from pfedsam_flower.settings.run import DecoderSettings, ImageSettings, LmoeSettings, LoraSettings, RunSettings
+from pfedsam_flower.settings.run import (
+    DecoderSettings,
+    ImageSettings,
+    LmoeSettings,
+    LoraSettings,
+    RunSettings,
+)
 
 RUN = RunSettings(image=ImageSettings(size=56), classes=("organ", "lesion"))
 MODES = ("heads", "lora-heads", "full")
@@ -32,7 +38,8 @@ def test_adapted_model_equals_backbone_to_the_bit(mode: str, dtype: torch.dtype)
     )
     built = build(run, "")
     backbone = PFedSAM(untrained(BACKBONES["vit_tiny"], 56), 2, 56).eval()
-    assert any(isinstance(m, LoraLinear) for m in built.model.modules()) and built.model.experts
+    assert any(isinstance(m, LoraLinear) for m in built.model.modules())
+    assert built.model.experts
     x, valid = images()
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         expected = backbone(x, valid)
@@ -116,7 +123,8 @@ def test_roles_partition_the_tensors_and_all_trainable_ones_get_a_gradient(mode:
             (model(x, valid) ** 2).sum().backward()
         for name, parameter in model.named_parameters():
             if roles[name] == role:
-                assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+                assert parameter.grad is not None, name
+                assert parameter.grad.abs().sum() > 0, name
             else:
                 assert parameter.grad is None, name
         set_trainable(model, roles, None)
@@ -136,12 +144,14 @@ def test_personal_tensors_are_not_in_the_contract_and_round_trip_is_identity() -
 def test_experts_are_drawn_differently_and_scale_is_not_zero() -> None:
     lmoe = build(RUN, "").model.experts[0]
     assert not torch.equal(lmoe.down[0], lmoe.down[1])
-    assert lmoe.scale == 1 and lmoe.up.abs().sum() == 0
+    assert lmoe.scale == 1
+    assert lmoe.up.abs().sum() == 0
 
 
 def test_image_gate_gives_one_gate_per_image() -> None:
     model = build(RUN.model_copy(update={"lmoe": LmoeSettings(gate="image", blocks=("0", "5"))}), "").model
-    assert len(model.experts) == 2 and model.first_personal_block == 0
+    assert len(model.experts) == 2
+    assert model.first_personal_block == 0
     assert model.experts[0].per_image
     encoder = untrained(BACKBONES["vit_tiny"], 56).image_encoder
     add_lmoe(encoder, (3,), 2, 2, True, torch.Generator().manual_seed(0))
@@ -166,12 +176,16 @@ def test_impossible_settings_are_named() -> None:
         {"method": "pfedsma", "backbone": {"name": "vit_bb"}, "lora": {"targets": "q,x"}, "classes": "a,a"}
     )
     text = "\n".join(problems(run))
-    assert "did you mean pfedsam?" in text and "did you mean vit_b?" in text
-    assert "'x' is none of q, k, v" in text and "given twice" in text
+    assert "did you mean pfedsam?" in text
+    assert "did you mean vit_b?" in text
+    assert "'x' is none of q, k, v" in text
+    assert "given twice" in text
     assert "multiple of 14" in "\n".join(problems(RUN.model_copy(update={"image": ImageSettings(size=60)})))
 
 
-@pytest.mark.parametrize(("blocks", "expected"), [(("last-third",), (4, 5)), (("all",), tuple(range(6))), (("3", "1"), (1, 3))])
+@pytest.mark.parametrize(
+    ("blocks", "expected"), [(("last-third",), (4, 5)), (("all",), tuple(range(6))), (("3", "1"), (1, 3))]
+)
 def test_expert_blocks(blocks: tuple[str, ...], expected: tuple[int, ...]) -> None:
     assert expert_blocks(blocks, 6) == expected
 

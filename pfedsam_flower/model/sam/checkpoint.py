@@ -84,7 +84,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(
-            "PFS-302", "the file is not a flat table of tensors", where=str(path), hint="save the model's state_dict()"
+            "PFS-302",
+            "the file is not a flat table of tensors",
+            where=str(path),
+            hint="save the model's state_dict()",
         )
     return state
 
@@ -132,7 +135,7 @@ def load_backbone(sam: nn.Module, backbone: Backbone, path: Path) -> LoadReport:
     if missing:
         raise CheckpointError(
             "PFS-302",
-            f"{len(missing)} of {len(own)} tensors are missing from the file ({len(unexpected)} others are in it)",
+            f"{len(missing)} of {len(own)} tensors are missing ({len(unexpected)} others are in the file)",
             where=f"{missing[0]} and others, in {path}",
             hint=f"the file looks like {_guess(state)}",
         )

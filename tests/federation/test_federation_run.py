@@ -1,0 +1,340 @@
+"""Whole runs over the in-process grid: what is kept, what leaves, what a crash costs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Context, Message
+from flwr.clientapp import ClientApp
+from safetensors.numpy import load_file
+
+from pfedsam_flower.contract.schema import digest
+from pfedsam_flower.errors import FederationError, SettingsError
+from pfedsam_flower.federation import rounds
+from pfedsam_flower.federation.client import build_client_app
+from pfedsam_flower.federation.in_process import InProcessGrid
+from pfedsam_flower.federation.server import coordinate
+from pfedsam_flower.settings.site import SiteSettings
+from pfedsam_flower.site import journal
+
+
+def events(flat: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    path = Path(flat["coordinator.folder"]) / flat["federation.name"] / "history.jsonl"
+    return [e for e in map(json.loads, path.read_text().splitlines()) if e["event"] == kind]
+
+
+def personal_digests(sites: list[SiteSettings]) -> dict[str, list[str]]:
+    found = {}
+    for site in sites:
+        state = json.loads((Path(site.state) / "test" / site.site / "pfedsam" / "state.json").read_text())
+        found[site.site] = [row["personal_sha256"] for row in state["generations"]]
+    return found
+
+
+def start(
+    flat: dict[str, Any], sites: list[SiteSettings], app: ClientApp | None = None
+) -> tuple[np.ndarray, InProcessGrid]:
+    grid = InProcessGrid(app or build_client_app(), sites)
+    return coordinate(grid, flat, 1), grid
+
+
+def altered(change: Any) -> ClientApp:
+    """The real ClientApp, with replies to training messages changed by ``change(reply, context)``."""
+    app, real = ClientApp(), build_client_app()
+
+    @app.query()
+    def hello(message: Message, context: Context) -> Message:
+        return real(message, context)
+
+    @app.train()
+    def work(message: Message, context: Context) -> Message:
+        reply = real(message, context)
+        change(reply, context)
+        return reply
+
+    return app
+
+
+def test_a_run_keeps_what_is_personal_and_shares_the_rest(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    final, grid = start(flat, sites)
+    replies = events(flat, "reply")
+    assert len(replies) == 3 * 3
+    assert events(flat, "end")[-1]["status"] == "completed"
+    for reply in replies[-3:]:
+        assert reply["kind"] == "close"
+        assert {"test.dice.global", "test.dice.personal", "test.dice.alone", "blend"} <= set(reply["metrics"])
+    folder = Path(flat["coordinator.folder"]) / "test"
+    assert digest(load_file(folder / "round-0002" / "shared.safetensors")["shared"]) == digest(final)
+    sent = [bytes_ for _, _, bytes_ in grid.sent]
+    assert len(sent) == 2 * (3 + 9)
+    whole = b"".join(sent) + b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    for site in sites:
+        store = Path(site.state) / "test" / site.site / "pfedsam"
+        for path in store.glob("personal-*.safetensors"):
+            tensors = load_file(path)
+            for key, values in tensors.items():
+                if key.startswith("personal/") and values.size >= 8 and values.any():
+                    assert values.ravel()[:8].tobytes() not in whole, (site.site, key)
+        assert any(path.name.startswith("personal-0003") for path in store.iterdir())
+        lines = (Path(site.state) / "test" / site.site / "sent.jsonl").read_text().splitlines()
+        assert len(lines) == 3
+        assert journal.broken_at(Path(site.state) / "test" / site.site / "sent.jsonl") is None
+    assert b"lmoe" not in whole.replace(b"lmoe.experts", b"").replace(b"lmoe.rank", b"").replace(
+        b"lmoe.blocks", b""
+    ).replace(b"lmoe.gate", b"")
+    for patient_or_path in ("north-p0", str(sites[0].data)):
+        assert patient_or_path.encode() not in whole
+
+
+def test_the_canary_search_would_find_a_leak(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
+    secret = np.arange(100, dtype=np.float32) + 0.123
+
+    def leak(reply: Message, context: Context) -> None:
+        reply.content["leak"] = ArrayRecord({"image_encoder.blocks.4.mlp.lmoe.down": Array(secret)})
+
+    _, grid = start(flat, sites, altered(leak))
+    assert any(secret[:8].tobytes() in bytes_ for _, _, bytes_ in grid.sent)
+
+
+def test_an_lmoe_key_is_filtered_and_the_site_named(
+    flat: dict[str, Any], sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    expected, _ = start(flat, sites)
+    key = "image_encoder.blocks.4.mlp.lmoe.down"
+
+    def leak(reply: Message, context: Context) -> None:
+        if context.node_config["site"] == "harbour":
+            reply.content["arrays"] = ArrayRecord(
+                dict(reply.content.array_records.get("arrays", {})) | {key: Array(np.ones(3, np.float32))}
+            )
+
+    moved = [s.model_copy(update={"state": str(tmp_path / "other")}) for s in sites]
+    again = flat | {"coordinator.folder": str(tmp_path / "runs2")}
+    found, _ = start(again, moved, altered(leak))
+    assert digest(found) == digest(expected)
+    assert [(e["site"], e["keys"]) for e in events(again, "filtered")] == [("harbour", [key])] * 3
+    for path in Path(again["coordinator.folder"]).rglob("*.safetensors"):
+        assert b"lmoe" not in path.read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours may catch it."""
+
+
+def test_a_killed_server_resumes_to_the_same_bits(
+    flat: dict[str, Any], sites: list[SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = flat | {"rounds": 4}
+    undisturbed, _ = start(flat, sites)
+    expected = personal_digests(sites)
+    moved = [s.model_copy(update={"state": str(tmp_path / "other")}) for s in sites]
+    again = flat | {"coordinator.folder": str(tmp_path / "runs2")}
+    real, calls = rounds.PFedSAMStrategy.admit, []
+
+    def admit(self: Any, site: str, message: Message) -> bool:
+        calls.append(site)
+        if len(calls) == 8:  # in round 3, two sites have trained and one of them was heard
+            raise Killed
+        return real(self, site, message)
+
+    monkeypatch.setattr(rounds.PFedSAMStrategy, "admit", admit)
+    with pytest.raises(Killed):
+        start(again, moved)
+    monkeypatch.setattr(rounds.PFedSAMStrategy, "admit", real)
+    resumed, _ = start(again, moved)
+    assert events(again, "start")[-1]["first_round"] == 3
+    assert digest(resumed) == digest(undisturbed)
+    assert personal_digests(moved) == expected
+    lines = [json.loads(x) for x in (tmp_path / "other/test/harbour/sent.jsonl").read_text().splitlines()]
+    assert [(x["round"], x["again"]) for x in lines if x["again"]] == [(3, True)]
+
+
+def test_a_site_that_restarts_elsewhere_keeps_its_bits(
+    flat: dict[str, Any], sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    undisturbed, _ = start(flat, sites)
+    expected = personal_digests(sites)
+    moved = [s.model_copy(update={"state": str(tmp_path / "other")}) for s in sites]
+    again = flat | {"coordinator.folder": str(tmp_path / "runs2")}
+    app, real, died = ClientApp(), build_client_app(), []
+
+    @app.query()
+    def hello(message: Message, context: Context) -> Message:
+        return real(message, context)
+
+    @app.train()
+    def work(message: Message, context: Context) -> Message:
+        reply = real(message, context)
+        if context.node_config["site"] == "north" and not died:
+            died.append(context.node_id)
+            raise RuntimeError("the process ended after it had written its state")
+        return reply
+
+    found, _ = start(again, moved, app)
+    assert [e["site"] for e in events(again, "lost")] == ["north"]
+    assert digest(found) == digest(undisturbed)
+    assert personal_digests(moved) == expected
+
+
+def spoil(how: str) -> Any:
+    def change(reply: Message, context: Context) -> None:
+        record = reply.content.array_records.get("arrays")
+        if context.node_config["site"] != "valley" or record is None:
+            return
+        packed = record["shared"].numpy().copy()
+        words = json.loads(reply.content.config_records["words"]["json"])  # type: ignore[arg-type]
+        if how == "nan":
+            packed[3] = np.nan
+        elif how == "shape":
+            packed = packed[:-1]
+        elif how == "samples":
+            words["n_train_samples"] = 0
+        elif how == "round":
+            words["round"] = 1 + words["round"]
+        elif how == "huge":
+            packed *= 1e6
+        elif how == "name":
+            words["site"] = "north"
+        reply.content["arrays"] = ArrayRecord({"shared": Array(packed)})
+        reply.content.config_records["words"]["json"] = json.dumps(words).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("nan", "PFS-403"),
+        ("shape", "PFS-402"),
+        ("samples", "PFS-405"),
+        ("round", "PFS-406"),
+        ("huge", "PFS-403"),
+        ("name", "PFS-406"),
+    ],
+)
+def test_a_bad_reply_excludes_that_site_by_name(
+    flat: dict[str, Any], sites: list[SiteSettings], how: str, code: str
+) -> None:
+    flat = flat | {"rounds": 1, "evaluation.alone": False}
+    final, _ = start(flat, sites, altered(spoil(how)))
+    assert [(e["site"], e["code"]) for e in events(flat, "left-out")] == [("valley", code)]
+    assert np.isfinite(final).all()
+    assert events(flat, "round-end")[0]["sites"] == ["harbour", "north"]
+
+
+def test_an_exceptions_text_stays_at_the_site(
+    flat: dict[str, Any], sites: list[SiteSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pfedsam_flower.site.work as work
+
+    real = work.load_site
+
+    def load_site(site: SiteSettings, *args: Any, **kwargs: Any) -> Any:
+        if site.site == "north":
+            raise RuntimeError("/data/patient-4711 is broken")
+        return real(site, *args, **kwargs)
+
+    monkeypatch.setattr(work, "load_site", load_site)
+    _, grid = start(flat | {"rounds": 1, "evaluation.alone": False}, sites)
+    assert {(e["site"], e["code"]) for e in events(flat, "left-out")} == {("north", "PFS-506")}
+    assert all(b"4711" not in bytes_ for _, _, bytes_ in grid.sent)
+
+
+def test_a_one_patient_hospital_gets_a_clear_answer_and_the_others_go_on(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    alone = sites[0].model_copy(update={"patient": r"^(north)"})
+    flat = flat | {"rounds": 1, "evaluation.alone": False}
+    start(flat, [alone, *sites[1:]])
+    (refused,) = events(flat, "refused")
+    assert (refused["site"], refused["code"]) == ("north", "PFS-203")
+    assert "too few patients" in refused["text"]
+    assert events(flat, "end")[-1]["status"] == "completed"
+
+
+def test_below_quorum_the_run_ends_with_names_and_can_go_on(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    flat = flat | {
+        "federation.start-deadline-s": 0.5,
+        "federation.minimum-sites": 3,
+        "evaluation.alone": False,
+    }
+    grid = InProcessGrid(build_client_app(), sites)
+    grid.offline = {"valley"}
+    with pytest.raises(FederationError, match="absent: valley") as caught:
+        coordinate(grid, flat, 1)
+    assert caught.value.code == "PFS-501"
+    assert events(flat, "end")[-1]["status"] == "failed"
+    start(flat, sites)
+    assert events(flat, "end")[-1]["status"] == "completed"
+
+
+def test_a_finished_run_is_not_run_again_and_other_settings_are_refused(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    flat = flat | {"rounds": 1, "evaluation.alone": False}
+    start(flat, sites)
+    with pytest.raises(FederationError, match="complete after 1 rounds") as caught:
+        start(flat, sites)
+    assert caught.value.code == "PFS-505"
+    with pytest.raises(FederationError, match="lora.rank was 8, is 4"):
+        start(flat | {"lora.rank": 4}, sites)
+    final, _ = start(flat | {"rounds": 2}, sites)
+    assert events(flat, "start")[-1]["first_round"] == 2
+    assert np.isfinite(final).all()
+
+
+def test_personal_state_is_never_overwritten_by_a_new_start(
+    flat: dict[str, Any], sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    flat = flat | {"evaluation.alone": False}
+    start(flat, sites)
+    before = personal_digests(sites)
+    again = flat | {"coordinator.folder": str(tmp_path / "elsewhere"), "training.global-steps": 2}
+    with pytest.raises(FederationError):
+        start(again, sites)
+    assert {e["code"] for e in events(again, "left-out")} == {"PFS-602"}
+    assert personal_digests(sites) == before
+    other = flat | {"coordinator.folder": str(tmp_path / "third"), "seed": 9}
+    with pytest.raises(FederationError):
+        start(other, sites)
+    assert {e["code"] for e in events(other, "left-out")} == {"PFS-601"}
+    assert personal_digests(sites) == before
+
+
+def test_wrong_settings_are_refused_all_at_once_before_anything_starts(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    wrong = flat | {
+        "lora.rnk": 8,
+        "rounds": "four",
+        "backbone.name": "vit_tinny",
+        "image.size": 30,
+        "aggregation.rule": "men",
+    }
+    grid = InProcessGrid(build_client_app(), sites)
+    with pytest.raises(SettingsError) as caught:
+        coordinate(grid, wrong, 1)
+    text = caught.value.local()
+    for part in (
+        "did you mean lora.rank?",
+        "rounds = 'four'",
+        "did you mean vit_tiny?",
+        "did you mean mean?",
+    ):
+        assert part in text
+    assert not grid.sent
+    assert not Path(flat["coordinator.folder"]).exists()
+
+
+def test_fedavg_has_nothing_personal(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
+    flat = flat | {"method": "fedavg", "rounds": 1}
+    start(flat, sites)
+    for reply in events(flat, "reply"):
+        assert not any("personal" in name or name == "blend" for name in reply["metrics"])
+        assert "loss.global" in reply["metrics"] or reply["kind"] == "close"
