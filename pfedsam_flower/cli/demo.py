@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 # What the demo runs with; --set goes on top.
 DEMO_SETTINGS: dict[str, Any] = {
     "federation.name": "demo",
+    "federation.sites": "north,harbour,valley",
+    "federation.minimum-sites": 3,
     "rounds": 3,
     "classes": "organ,lesion",
     "image.size": 112,
     "training.global-steps": 10,
-    "training.local-steps": 10,
+    "training.local-steps": 8,
     "training.batch-size": 4,
 }
 DEMO_PHANTOMS = {"seed": 0, "n_sites": 3, "patients": 10, "slices": 3, "size": 112}

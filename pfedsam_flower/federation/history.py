@@ -57,7 +57,7 @@ class RunFolder:
         """
         flat = to_flat(run)
         settings, agreed = self.path / "settings.json", self.path / "contract.json"
-        newest = self._newest(contract) if settings.exists() else None
+        newest = None
         if settings.exists():
             before = json.loads(settings.read_text(encoding="utf-8"))
             changed = sorted(k for k in flat.keys() | before.keys() if flat.get(k) != before.get(k))
@@ -77,6 +77,7 @@ class RunFolder:
                     where=str(agreed),
                     hint="use the checkpoint and version that the run was started with",
                 )
+            newest = self._newest(contract)
             if newest is not None and newest[0] >= run.rounds and self.finished():
                 raise FederationError(
                     "PFS-505",
