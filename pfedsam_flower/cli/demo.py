@@ -78,7 +78,7 @@ def fresh_folder(folder: Path) -> None:
     Raises:
         StoreError: PFS-604 when it holds something else, is in use, or cannot be written.
     """
-    from ..deployment.processes import locked
+    from ..site.files import locked
 
     ours = folder.is_dir() and not folder.is_symlink() and (folder / MARKER).is_file()
     empty = folder.is_dir() and not any(folder.iterdir())

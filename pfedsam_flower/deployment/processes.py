@@ -4,19 +4,17 @@ Flower's programs start others, some of them in sessions of their own. Each inhe
 environment, so that all can be found at the end, and those of a rehearsal that was killed at the next start.
 """
 
-import fcntl
 import os
 import re
 import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FederationError, StoreError
+from ..errors import FederationError
 
 MARKER = "PFEDSAM_REHEARSAL"
 GRACE_S = 10.0
@@ -93,39 +91,6 @@ def last_lines(log: Path, count: int = 12) -> str:
 def plain(text: str) -> str:
     """``text`` without terminal colours; Flower writes them into files too."""
     return ANSI.sub("", text)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process alone; the system frees it when the process is gone.
-
-    Raises:
-        StoreError: PFS-604 when another rehearsal holds it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(
-            "PFS-604",
-            f"the folder cannot be written: {error.strerror}.",
-            where=str(folder),
-            hint="choose another one with --folder",
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise StoreError(
-            "PFS-604",
-            "another rehearsal is running in this folder.",
-            where=str(folder),
-            hint="wait for it, end it with Ctrl-C, or choose another folder with --folder",
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def end_all(marker: str, programs: list[Program] | None = None) -> None:

@@ -23,8 +23,9 @@ from typing import Any, Literal
 from ..errors import FederationError
 from ..settings.site import SiteSettings
 from ..settings.sources import to_flat
+from ..site.files import locked
 from . import flower
-from .processes import MARKER, Program, check_alive, end_all, last_lines, locked, start
+from .processes import MARKER, Program, check_alive, end_all, last_lines, start
 
 Engine = Literal["deployment", "simulation"]
 HEALTH_LIMIT_S = 90.0

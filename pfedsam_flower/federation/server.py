@@ -1,9 +1,5 @@
 """The ServerApp: settings checked, run folder opened or resumed, rounds, closing round."""
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from logging import ERROR, INFO
 from pathlib import Path
 
@@ -15,9 +11,10 @@ from flwr.serverapp import Grid, ServerApp
 from ..contract.messages import HelloRequest
 from ..contract.schema import Contract
 from ..contract.software import software
-from ..errors import PfedsamError, StoreError
+from ..errors import PfedsamError
 from ..settings.run import CoordinatorSettings, RunSettings
 from ..settings.sources import to_flat
+from ..site.files import locked
 from .history import RunFolder
 from .plan import read_plan
 from .roster import Roster
@@ -48,7 +45,7 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
     """
     run, own = read_plan(flat)
     folder = RunFolder(Path(own.folder) / run.federation.name)
-    with _locked(folder.path):
+    with locked(folder.path):
         contract, start = _start(run, own)
         resumed = folder.open(run, contract)
         if resumed is None:
@@ -97,27 +94,3 @@ def _start(run: RunSettings, own: CoordinatorSettings) -> tuple[Contract, np.nda
     else:
         log(INFO, "backbone %s: untrained weights from a fixed seed (no checkpoint set)", run.backbone.name)
     return built.contract, export_shared(built.model, built.contract)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One ServerApp per run folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(
-            "PFS-604", f"the run folder cannot be used: {error.strerror}", where=str(folder)
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise StoreError(
-            "PFS-604",
-            "another run uses this folder",
-            where=str(folder),
-            hint="stop it with `flwr stop`, or wait",
-        ) from error
-    finally:
-        os.close(handle)

@@ -1,7 +1,11 @@
 """Files that are whole or not there: written beside, synced, swapped in."""
 
+import fcntl
 import hashlib
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
@@ -27,6 +31,43 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
         raise StoreError(
             "PFS-604", f"cannot write: {error.strerror}", where=str(path), hint="free space or fix the rights"
         ) from error
+
+
+@contextmanager
+def locked(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """The folder for this process alone; the system frees it when the process is gone, however it ends.
+
+    Args:
+        wait_s: seconds to wait for another process before giving up.
+
+    Raises:
+        StoreError: PFS-604 when another process keeps it, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(
+            "PFS-604", f"the folder cannot be used: {error.strerror}", where=str(folder)
+        ) from error
+    limit = time.monotonic() + wait_s
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= limit:
+                    raise StoreError(
+                        "PFS-604",
+                        "another process uses this folder",
+                        where=str(folder),
+                        hint="end the other one first (a run: `flwr stop`; a site: its second SuperNode)",
+                    ) from error
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,12 +6,8 @@ their optimiser's moments and the model trained alone, and the reply that was se
 A message that comes twice is answered from here and trains nothing again.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,34 +37,6 @@ class Personal:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     optimiser: dict[str, torch.Tensor] = field(default_factory=dict)
     alone: np.ndarray | None = None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Only one process works on a state folder; the lock goes with the process, however it ends.
-
-    Raises:
-        StoreError: PFS-604 when another process holds it or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(
-            "PFS-604", f"the state folder cannot be used: {error.strerror}", where=str(folder)
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise StoreError(
-            "PFS-604",
-            "another process works with this site's personal state",
-            where=str(folder),
-            hint="one SuperNode per site; end the other one first",
-        ) from error
-    finally:
-        os.close(handle)
 
 
 def stored_reply(

@@ -18,6 +18,7 @@ from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
 from . import journal, store
+from .files import locked
 from .hello import run_settings
 from .paths import journal_path, split_path, store_folder
 from .round import norm_of, site_round
@@ -46,7 +47,8 @@ def answer_round(
         raise ContractError("PFS-404", "the shared parameters are not those whose digest came with them")
     folder = store_folder(site, run.federation.name, run.method)
     bound = binding(run, site, built)
-    with store.locked(folder):
+    # a ClientApp whose SuperNode was killed goes on for a while: what it finishes is answered from disk
+    with locked(folder, wait_s=request.deadline_s / 2):
         again = store.stored_reply(folder, bound, request.kind, request.round, request.broadcast)
         if again is not None:
             _note(site, run, again[0], again=True)

@@ -220,11 +220,11 @@ def test_demo_replaces_only_what_a_demo_made(tmp_path):
 
 
 def test_demo_does_not_pull_the_folder_from_under_a_running_one(tmp_path):
-    from pfedsam_flower.deployment.processes import locked
+    from pfedsam_flower.site.files import locked
 
     folder = tmp_path / "demo"
     demo.fresh_folder(folder)
-    with locked(folder), pytest.raises(StoreError, match="another rehearsal is running"):
+    with locked(folder), pytest.raises(StoreError, match="another process uses"):
         demo.fresh_folder(folder)
     assert (folder / demo.MARKER).exists()
 

@@ -116,7 +116,8 @@ def test_area_average_keeps_the_share() -> None:
 
 
 def test_seeds_depend_on_every_part_and_nothing_else() -> None:
-    seeds = {derive(0, 1, "north", "local"), derive(0, 1, "north", "global"), derive(0, 2, "north", "local"),
-             derive(1, 1, "north", "local"), derive(0, 1, "south", "local"), derive(0, 11, "north", "local")}  # fmt: skip
+    draws = [(0, 1, "north", "local"), (0, 1, "north", "global"), (0, 2, "north", "local")]
+    draws += [(1, 1, "north", "local"), (0, 1, "south", "local"), (0, 11, "north", "local")]
+    seeds = {derive(*draw) for draw in draws}
     assert len(seeds) == 6
     assert derive(0, 1, "north", "local") == 3919247082528464950

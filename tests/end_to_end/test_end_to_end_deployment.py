@@ -1,0 +1,130 @@
+"""A real SuperLink and three real SuperNodes on loopback: killed twice, and still the same bits."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pfedsam_flower.contract.schema import digest
+from pfedsam_flower.data.phantoms import write_phantoms
+from pfedsam_flower.deployment import rehearsal as rehearsals
+from pfedsam_flower.deployment.processes import descendants
+from pfedsam_flower.federation.client import build_client_app
+from pfedsam_flower.federation.in_process import InProcessGrid
+from pfedsam_flower.federation.server import coordinate
+from pfedsam_flower.settings.site import SiteSettings
+from pfedsam_flower.settings.sources import default_flat, sites_from_file
+
+SETTINGS = {
+    "federation.name": "test",
+    "federation.minimum-sites": 3,
+    "federation.round-deadline-s": 300.0,
+    "image.size": 28,
+    "rounds": 3,
+    "training.global-steps": 1,
+    "training.local-steps": 1,
+    "training.batch-size": 2,
+}
+LIMIT_S = 280.0
+
+
+def events(run: Path, kind: str = "") -> list[dict[str, Any]]:
+    if not (run / "history.jsonl").exists():
+        return []
+    lines = (run / "history.jsonl").read_text().split("\n")[:-1]
+    return [e for e in map(json.loads, lines) if kind in ("", e["event"])]
+
+
+def wait(until: Callable[[], bool], what: str) -> None:
+    limit = time.monotonic() + LIMIT_S
+    while not until():
+        assert time.monotonic() < limit, f"waited too long for {what}"
+        time.sleep(0.2)
+
+
+def personal_digests(sites: list[SiteSettings]) -> dict[str, str]:
+    found = {}
+    for site in sites:
+        state = Path(site.state) / "test" / site.site / "pfedsam" / "state.json"
+        found[site.site] = json.loads(state.read_text())["generations"][-1]["personal_sha256"]
+    return found
+
+
+def processes_named(folder: Path, name: str) -> list[int]:
+    found = []
+    for pid in descendants(str(folder)):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.endswith(name.encode()) for word in words[:2]):
+            found.append(pid)
+    return found
+
+
+@pytest.mark.timeout(590)
+def test_killed_server_and_site_resume_to_the_bits_of_an_undisturbed_run(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "sites", n_sites=3, patients=3, slices=1, size=48)
+    sites = sites_from_file(tmp_path / "sites" / "sites.toml")
+    names = {"federation.sites": ",".join(site.site for site in sites)}
+    flat = default_flat() | SETTINGS | names | {"coordinator.folder": str(tmp_path / "runs")}
+
+    elsewhere = [s.model_copy(update={"state": str(tmp_path / "undisturbed")}) for s in sites]
+    undisturbed = coordinate(
+        InProcessGrid(build_client_app(), elsewhere),
+        flat | {"coordinator.folder": str(tmp_path / "runs0")},
+        1,
+    )
+
+    folder, run = tmp_path / "rehearsal", tmp_path / "runs" / "test"
+    with rehearsals.rehearsal(folder, sites, engine="deployment") as link:
+        link.run(rehearsals.app_folder(), flat)
+        wait(lambda: len(events(run, "round-end")) == 1 and len(events(run, "round-start")) == 2, "round 2")
+        for pid in processes_named(folder, "flwr-serverapp"):
+            os.kill(pid, signal.SIGKILL)
+        victim = link.programs[-1]
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.process.wait()
+        link.programs.remove(victim)
+        home = folder / "flower" / sites[-1].site
+        home.rename(home.with_name("before"))
+        link.programs.append(rehearsals._start_supernode(link, sites[-1]))
+        again = link.run(rehearsals.app_folder(), flat)
+        wait(lambda: bool(events(run, "end")), "the end")
+        wait(lambda: link.status(again)[0].startswith("finished"), "Flower's word")
+        assert link.status(again)[0] == "finished:completed", link.last_words(again)
+    assert not descendants(str(folder))
+    assert [e["first_round"] for e in events(run, "start")] == [1, 2]
+    assert events(run, "round-end")[-1]["shared"] == digest(undisturbed)
+    assert personal_digests(sites) == personal_digests(elsewhere)
+
+
+@pytest.mark.timeout(400)
+def test_the_simulation_engine_gives_the_same_bits(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Flower's simulation engine needs Ray")
+    write_phantoms(tmp_path / "sites", n_sites=2, patients=3, slices=1, size=48)
+    sites = sites_from_file(tmp_path / "sites" / "sites.toml")
+    flat = default_flat() | SETTINGS | {"rounds": 1, "federation.minimum-sites": 2, "evaluation.alone": False}
+    flat |= {
+        "federation.sites": ",".join(site.site for site in sites),
+        "coordinator.folder": str(tmp_path / "runs"),
+    }
+    elsewhere = [s.model_copy(update={"state": str(tmp_path / "undisturbed")}) for s in sites]
+    expected = coordinate(
+        InProcessGrid(build_client_app(), elsewhere),
+        flat | {"coordinator.folder": str(tmp_path / "runs0")},
+        1,
+    )
+    folder, run = tmp_path / "simulation", tmp_path / "runs" / "test"
+    with rehearsals.rehearsal(folder, sites, engine="simulation") as link:
+        number = link.run(rehearsals.app_folder(), flat)
+        wait(lambda: link.status(number)[0].startswith("finished"), "the end")
+        assert link.status(number)[0] == "finished:completed", link.last_words(number)
+    assert not descendants(str(folder))
+    assert events(run, "round-end")[-1]["shared"] == digest(expected)
+    assert personal_digests(sites) == personal_digests(elsewhere)
