@@ -162,8 +162,8 @@ def final_table(history: History) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     site, *_ = tables.HEADINGS
     for heading in (site, "Patients", *tables.HEADINGS[4:]):
-        side: Literal["left", "right"] = "left" if heading in (site, "Which") else "right"
-        whole = heading in (site, "Patients", "Which", "Gain")
+        side: Literal["left", "right"] = "left" if heading in (site, "Mix") else "right"
+        whole = heading in (site, "Patients", "Mix", "Gain")
         table.add_column(heading, justify=side, no_wrap=whole, min_width=len(heading))
     for row in [*rows, tables.mean_row(rows)]:
         name, train, validation, test, *dice = tables.cells(row, len(rows))

@@ -1,6 +1,7 @@
 """Cases and their logits → scores per patient → numbers that may be reported."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from ..data.cases import CaseData
 from .metrics import Overlap, mean_dice, overlap
 
 PRIOR_PATIENTS = 4
-"""Validation sets are small: the blend is drawn towards 0.5 as if this many patients had voted for it."""
+"""Validation sets are small: the mix is drawn towards equal shares as if so many patients had voted."""
 
 
 def patient_overlaps(
@@ -39,25 +40,36 @@ def dice_of(cases: Sequence[CaseData], logits: Sequence[np.ndarray]) -> float | 
     return mean_dice(patient_overlaps(cases, logits)[0].values())
 
 
-def blended(personal: Sequence[np.ndarray], shared: Sequence[np.ndarray], blend: float) -> list[np.ndarray]:
-    """blend · personalised + (1 - blend) · global, on logits."""
-    return [blend * p + (1 - blend) * g for p, g in zip(personal, shared, strict=True)]
+def sum_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Their sum, first to last."""
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return total
 
 
-def choose_blend(
-    cases: Sequence[CaseData], personal: Sequence[np.ndarray], shared: Sequence[np.ndarray]
-) -> float:
-    """Which mix of the two models a site should deploy, 0 (global) to 1 (personalised).
+def mixed(logits: Mapping[str, Sequence[np.ndarray]], mix: Mapping[str, float]) -> list[np.ndarray]:
+    """The models' logits, each times its share of the mix, summed per case."""
+    n_cases = len(next(iter(logits.values())))
+    return [sum_of([mix[name] * logits[name][i] for name in sorted(logits)]) for i in range(n_cases)]
 
-    The best of five mixes on validation, shrunk towards 0.5: with n patients
-    (n · best + PRIOR · 0.5) / (n + PRIOR). 0.5 when validation defines no Dice.
+
+def choose_mix(cases: Sequence[CaseData], logits: Mapping[str, Sequence[np.ndarray]]) -> dict[str, float]:
+    """Which mix of its models a site should deploy: shares by name that sum to 1.
+
+    The best on validation of: all alike, every pair alike, each model by itself (the earlier one of
+    equals). Validation sets are small, so the shares are shrunk towards all alike: with n patients
+    (n · best + PRIOR · alike) / (n + PRIOR).
+
+    Args:
+        logits: per model its logits of every case.
     """
-    scores: Mapping[float, float | None] = {
-        mix: dice_of(cases, blended(personal, shared, mix)) for mix in (0.5, 0.25, 0.75, 0.0, 1.0)
-    }
-    defined = {mix: score for mix, score in scores.items() if score is not None}
-    if not defined:
-        return 0.5
-    best = max(defined, key=lambda mix: defined[mix])
-    patients = len({case.case.patient for case in cases})
-    return (patients * best + PRIOR_PATIENTS * 0.5) / (patients + PRIOR_PATIENTS)
+    names = sorted(logits)
+    groups = [group for size in range(len(names), 0, -1) for group in combinations(names, size)]
+    groups.sort(key=lambda group: (len(group) != len(names), -len(group)))
+    shares = [{name: float(name in group) / len(group) for name in names} for group in groups]
+    scores = [dice_of(cases, mixed(logits, mix)) for mix in shares]
+    best = max(range(len(shares)), key=lambda i: -1.0 if scores[i] is None else scores[i])
+    n = len({case.case.patient for case in cases})
+    alike, chosen = shares[0], shares[best]
+    return {name: (n * chosen[name] + PRIOR_PATIENTS * alike[name]) / (n + PRIOR_PATIENTS) for name in names}

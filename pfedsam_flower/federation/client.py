@@ -3,6 +3,8 @@
 import faulthandler
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging import ERROR, WARNING
 from pathlib import Path
 
@@ -28,16 +30,19 @@ def build_client_app() -> ClientApp:
     def hello(message: Message, context: Context) -> Message:
         from ..site.hello import answer_hello
 
-        site = this_site(context)
-        reply = answer_hello(words_of(message, HelloRequest), site)
+        with _only_public():
+            site = this_site(context)
+            request = words_of(message, HelloRequest)
+        reply = answer_hello(request, site)
         if reply.refusal is not None:
             log(WARNING, "%s cannot take part: %s", site.site, reply.refusal.text)
         return Message(content(reply), reply_to=message)
 
     @app.train()
     def work(message: Message, context: Context) -> Message:
-        site = this_site(context)
-        request = words_of(message, RoundRequest)
+        with _only_public():
+            site = this_site(context)
+            request = words_of(message, RoundRequest)
         with_watchdog = "partition-id" not in context.node_config and not os.environ.get("PFEDSAM_IN_PROCESS")
         if with_watchdog:
             # a ClientApp that hangs would block its hospital for ever: no one else ends it
@@ -49,6 +54,16 @@ def build_client_app() -> ClientApp:
                 faulthandler.cancel_dump_traceback_later()
 
     return app
+
+
+@contextmanager
+def _only_public() -> Iterator[None]:
+    """Flower sends an exception's text to the coordinator: what is inside may only raise the public one."""
+    try:
+        yield
+    except PfedsamError as error:
+        log(ERROR, "%s", error.local())
+        raise RuntimeError(error.public()) from None
 
 
 def this_site(context: Context) -> SiteSettings:

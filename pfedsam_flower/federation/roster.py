@@ -1,5 +1,6 @@
 """Who is there: node ids come and go, sites keep their names."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from flwr.app import Message
@@ -11,6 +12,8 @@ from .history import RunFolder
 from .records import content, words_of
 
 HELLO_TTL_S = 120.0
+LARGEST_HELLOS = 3
+"""How often a node whose app fails is asked who it is."""
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Roster:
     online: set[int] = field(default_factory=set)
     asked: dict[str, int] = field(default_factory=dict)
     known: set[int] = field(default_factory=set)
+    hellos: Counter[int] = field(default_factory=Counter)
 
     def look(self) -> None:
         """Ask newcomers who they are and take in the answers that have come."""
@@ -65,7 +69,12 @@ class Roster:
 
     def _take(self, node: int, message: Message) -> None:
         if message.has_error():
-            self.known.discard(node)  # ask again: it may have been starting
+            self.hellos[node] += 1
+            if self.hellos[node] < LARGEST_HELLOS:
+                self.known.discard(node)  # ask again: it may have been starting
+            else:
+                text = f"the node's app failed {LARGEST_HELLOS} times; its own log says why"
+                self.folder.log("refused", site=f"node {node}", code="PFS-506", text=text)
             return
         try:
             reply = words_of(message, HelloReply)

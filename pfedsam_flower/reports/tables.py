@@ -10,7 +10,7 @@ from .files import write_text
 from .history import PARTS, History, metric
 
 MODELS = ("alone", "global", "personal", "deployed")
-HEADINGS = ("Site", "Train", "Val.", "Test", "Alone", "Global", "Personalised", "Deployed", "Which", "Gain")
+HEADINGS = ("Site", "Train", "Val.", "Test", "Alone", "Global", "Personalised", "Deployed", "Mix", "Gain")
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Row:
         patients: numbers in the order of ``PARTS``.
         dice: in 0..1, in the order of ``MODELS``: the model trained without the federation for as many
             steps, the global one, the personalised one, and what the site chose to use.
-        blend: that choice, 0 global .. 1 personalised.
+        mix: that choice, the share of each model by name; empty where it is not known.
         of: sites behind each Dice of the mean; empty in the row of a site.
     """
 
     site: str
     patients: tuple[int | None, ...]
     dice: tuple[float | None, ...]
-    blend: float | None = None
+    mix: tuple[tuple[str, float], ...] = ()
     of: tuple[int, ...] = ()
 
     @property
@@ -49,7 +49,9 @@ def site_rows(history: History) -> list[Row]:
         reply = replies.get(name)
         patients = tuple(site.patients.get(part) for part in PARTS)
         dice = tuple(metric(reply, f"test.dice.{model}") for model in MODELS)
-        rows.append(Row(name, patients, dice, metric(reply, "blend")))
+        shares = [(model, metric(reply, f"mix.{model}")) for model in MODELS[:-1]]
+        mix = tuple((model, share) for model, share in shares if share is not None)
+        rows.append(Row(name, patients, dice, mix))
     return rows
 
 
@@ -69,18 +71,16 @@ def cells(row: Row, n_sites: int) -> tuple[str, ...]:
             for d, n in zip(row.dice, counts, strict=True)]  # fmt: skip
     patients = ["–" if n is None else str(n) for n in row.patients]
     gain = "–" if row.gain is None else f"{row.gain:+.3f}"
-    return row.site, *patients, *dice, which(row.blend), gain
+    return row.site, *patients, *dice, which(row.mix), gain
 
 
 def _dice(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def which(blend: float | None) -> str:
-    """The deployed model in words; a blend by its share of the personalised one."""
-    if blend is None:
-        return "–"
-    return {0.0: "global", 1.0: "personalised"}.get(blend, f"blend {blend:.2f}")
+def which(mix: tuple[tuple[str, float], ...]) -> str:
+    """The deployed model in words: shares of alone, global and personalised."""
+    return " ".join(f"{model[0]} {share:.2f}" for model, share in mix) or "–"
 
 
 def sentences(history: History) -> list[str]:
@@ -132,9 +132,11 @@ def as_csv(history: History) -> str:
     rows = site_rows(history)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["site", *PARTS, *MODELS, "blend", "gain"])
+    writer.writerow(["site", *PARTS, *MODELS, *(f"mix.{m}" for m in MODELS[:-1]), "gain"])
     for row in [*rows, mean_row(rows)]:
-        writer.writerow([row.site, *row.patients, *row.dice, row.blend, row.gain])
+        writer.writerow(
+            [row.site, *row.patients, *row.dice, *(dict(row.mix).get(m) for m in MODELS[:-1]), row.gain]
+        )
     return text.getvalue()
 
 
@@ -144,7 +146,7 @@ def as_json(history: History) -> dict[str, Any]:
 
     def plain(row: Row) -> dict[str, Any]:
         patients, dice = zip(PARTS, row.patients, strict=True), zip(MODELS, row.dice, strict=True)
-        return {"site": row.site, **dict(patients), **dict(dice), "blend": row.blend, "gain": row.gain}
+        return {"site": row.site, **dict(patients), **dict(dice), "mix": dict(row.mix), "gain": row.gain}
 
     return {
         "federation": history.start.get("federation"),

@@ -19,7 +19,7 @@ from ..contract.methods import METHODS
 from ..data.cases import CaseData, Sample
 from ..data.samples import SiteData
 from ..data.transforms import augment
-from ..evaluation.score import blended, choose_blend, dice_of, patient_overlaps
+from ..evaluation.score import choose_mix, dice_of, mixed, patient_overlaps
 from ..learning.batches import Batch, batches
 from ..learning.losses import teacher_quality, warmed
 from ..learning.phases import global_phase, local_phase
@@ -167,16 +167,15 @@ class _Work:
         return teacher_quality(scores["global"], scores.get("personal"))
 
     def close(self, personal: Personal) -> None:
-        """The blend chosen on validation, then the test scores of every model."""
+        """The mix chosen on validation, then the test scores of every model."""
         start = perf_counter()
         logits = self._logits(self.data.validation, personal)
         for name, values in logits.items():
             self._note(f"validation.dice.{name}", dice_of(self.data.validation, values))
         tested = self._logits(self.data.test, personal)
-        if "personal" in logits:
-            blend = choose_blend(self.data.validation, logits["personal"], logits["global"])
-            self.metrics["blend"] = blend
-            tested["deployed"] = blended(tested["personal"], tested["global"], blend)
+        mix = choose_mix(self.data.validation, logits)
+        self.metrics |= {f"mix.{name}": share for name, share in mix.items()}
+        tested["deployed"] = mixed(tested, mix)
         for name, values in tested.items():
             found, counts = patient_overlaps(self.data.test, values)
             self._note(f"test.dice.{name}", dice_of(self.data.test, values))

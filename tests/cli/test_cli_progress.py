@@ -206,11 +206,15 @@ def test_progress_on_a_terminal_is_live_and_ends_with_the_last_state(monkeypatch
 def test_the_final_table_fits_into_80_columns():
     text = io.StringIO()
     closing = {"round": 2, "kind": "close", "site": "valley"}
-    metrics = {f"test.dice.{m}": 0.5 for m in ("alone", "global", "personal", "deployed")} | {"blend": 0.75}
+    metrics = {f"test.dice.{m}": 0.5 for m in ("alone", "global", "personal", "deployed")} | {
+        "mix.alone": 0.25,
+        "mix.global": 0.0,
+        "mix.personal": 0.75,
+    }
     history = collect([START, *JOINED, {"event": "reply", **closing, "metrics": metrics}])
     Console(file=text, width=80).print(render.final_table(history))
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" not in text.getvalue()
-    assert "blend 0.75" in text.getvalue()
+    assert "a 0.25 g 0.00 p 0.75" in text.getvalue()
     assert any(line.startswith("mean ") for line in lines)

@@ -8,7 +8,7 @@ import pytest
 from pfedsam_flower.data.cases import CaseData
 from pfedsam_flower.data.layouts import Case
 from pfedsam_flower.evaluation.metrics import Overlap, mean_dice, overlap
-from pfedsam_flower.evaluation.score import blended, choose_blend, dice_of, patient_overlaps
+from pfedsam_flower.evaluation.score import choose_mix, dice_of, mixed, patient_overlaps
 
 
 def case(patient: str, reference: np.ndarray, annotated: tuple[bool, ...] = (True,)) -> CaseData:
@@ -62,10 +62,14 @@ def test_a_class_that_is_not_annotated_is_not_scored() -> None:
     assert dice_of([one], [wrong]) == 1
 
 
-def test_blend_prefers_the_better_model_but_is_shrunk() -> None:
+def test_the_mix_prefers_the_better_model_but_is_shrunk() -> None:
     cases = [case(f"p{i}", square(2)) for i in range(4)]
-    good, bad = [logits(square(2))] * 4, [logits(square(4))] * 4
-    assert choose_blend(cases, good, bad) == pytest.approx((4 * 0.75 + 4 * 0.5) / 8)
-    assert choose_blend(cases, bad, good) == pytest.approx((4 * 0.25 + 4 * 0.5) / 8)
-    assert choose_blend([case("a", square(0))], [logits(square(0))], [logits(square(0))]) == 0.5
-    assert np.allclose(blended(good, bad, 0.25)[0], 0.25 * good[0] + 0.75 * bad[0])
+    good, bad = [logits(square(2))] * 4, [5 * logits(square(4))] * 4
+    mix = choose_mix(cases, {"alone": good, "global": bad, "personal": bad})
+    assert mix["alone"] == pytest.approx((4 * 1 + 4 / 3) / 8)
+    assert sum(mix.values()) == pytest.approx(1)
+    mix = choose_mix(cases, {"alone": good, "global": good, "personal": good})
+    assert mix == pytest.approx({"alone": 1 / 3, "global": 1 / 3, "personal": 1 / 3})
+    assert choose_mix([case("a", square(0))], {"global": [logits(square(0))]}) == {"global": 1}
+    both = mixed({"a": good, "b": bad}, {"a": 0.75, "b": 0.25})
+    assert np.allclose(both[0], 0.75 * good[0] + 0.25 * bad[0])

@@ -66,7 +66,13 @@ def test_a_run_keeps_what_is_personal_and_shares_the_rest(
     assert events(flat, "end")[-1]["status"] == "completed"
     for reply in replies[-3:]:
         assert reply["kind"] == "close"
-        assert {"test.dice.global", "test.dice.personal", "test.dice.alone", "blend"} <= set(reply["metrics"])
+        assert {
+            "test.dice.global",
+            "test.dice.personal",
+            "test.dice.alone",
+            "mix.alone",
+            "test.dice.deployed",
+        } <= set(reply["metrics"])
     folder = Path(flat["coordinator.folder"]) / "test"
     assert digest(load_file(folder / "round-0002" / "shared.safetensors")["shared"]) == digest(final)
     sent = [bytes_ for _, _, bytes_ in grid.sent]
@@ -336,5 +342,19 @@ def test_fedavg_has_nothing_personal(flat: dict[str, Any], sites: list[SiteSetti
     flat = flat | {"method": "fedavg", "rounds": 1}
     start(flat, sites)
     for reply in events(flat, "reply"):
-        assert not any("personal" in name or name == "blend" for name in reply["metrics"])
+        assert not any("personal" in name for name in reply["metrics"])
         assert "loss.global" in reply["metrics"] or reply["kind"] == "close"
+
+
+def test_a_node_with_faulty_settings_is_asked_a_few_times_and_its_text_stays(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    flat = flat | {"rounds": 1, "evaluation.alone": False, "federation.start-deadline-s": 1.0}
+    grid = InProcessGrid(build_client_app(), sites)
+    grid.contexts[100].node_config["dvice"] = "/secret/path"
+    coordinate(grid, flat, 1)
+    assert sum(site == "north" and direction == "up" for site, direction, _ in grid.sent) == 3
+    (refused,) = events(flat, "refused")
+    assert (refused["site"], refused["code"]) == ("node 100", "PFS-506")
+    assert all(b"secret" not in bytes_ and b"dvice" not in bytes_ for _, _, bytes_ in grid.sent)
+    assert events(flat, "end")[-1]["status"] == "completed"

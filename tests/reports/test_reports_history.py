@@ -25,7 +25,12 @@ def reply(number: int, site: str, kind: str = "train") -> dict:
     metrics = {f"validation.dice.{m}": 0.1 * number for m in ("global", "personal", "alone")}
     if kind == "close":
         metrics |= {"test.dice.global": 0.7, "test.dice.personal": 0.8, "test.dice.alone": ALONE[site]}
-        metrics |= {"test.dice.deployed": DEPLOYED[site], "blend": BLEND[site], "test.cases": 8}
+        metrics |= {
+            "test.dice.deployed": DEPLOYED[site],
+            "mix.global": 1 - BLEND[site],
+            "mix.personal": BLEND[site],
+            "test.cases": 8,
+        }
     seconds = {"load": 0.5, "local": 3.0, "global": 3.0}
     sizes = {"bytes_up": 1000, "bytes_down": 2000}
     return event("reply", round=number, kind=kind, site=site, metrics=metrics, seconds=seconds, **sizes)
@@ -151,7 +156,7 @@ def test_rows_and_their_mean():
     assert mean.patients == (24, 6, 9)
     assert mean.dice == pytest.approx((0.81, 0.7, 0.8, 0.81))
     assert tables.cells(rows[1], 3) == (
-        "north", "8", "2", "3", "0.810", "0.700", "0.800", "0.810", "blend 0.50", "+0.000",
+        "north", "8", "2", "3", "0.810", "0.700", "0.800", "0.810", "g 0.50 p 0.50", "+0.000",
     )  # fmt: skip
 
 
