@@ -48,7 +48,7 @@ clean:
 $(STAMP): | $(BOOT)/.uv-$(UV_VERSION)
 	@rm -f $(VENV)/.stamp-*
 	$(UV) venv --quiet --allow-existing --python $(BOOT)/bin/python $(VENV)
-	$(UV) pip sync --require-hashes --python $(BIN)/python $(LOCK)
+	$(UV) pip sync --require-hashes --compile-bytecode --python $(BIN)/python $(LOCK)
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 

@@ -20,8 +20,8 @@ DEMO_SETTINGS: dict[str, Any] = {
     "rounds": 3,
     "classes": "organ,lesion",
     "image.size": 112,
-    "training.global-steps": 8,
-    "training.local-steps": 5,
+    "training.global-steps": 6,
+    "training.local-steps": 4,
     "training.batch-size": 4,
 }
 DEMO_PHANTOMS = {"seed": 0, "n_sites": 3, "patients": 10, "slices": 3, "size": 112}
