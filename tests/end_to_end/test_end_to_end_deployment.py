@@ -26,6 +26,7 @@ SETTINGS = {
     "evaluation.alone": False,
     "federation.round-deadline-s": 300.0,
     "image.size": 28,
+    "decoder.mode": "heads",
     "rounds": 3,
     "training.global-steps": 1,
     "training.local-steps": 1,

@@ -11,6 +11,7 @@ from pfedsam_flower.settings.sources import default_flat, sites_from_file
 
 SMALL = {
     "image.size": 28,
+    "decoder.mode": "heads",
     "rounds": 2,
     "training.global-steps": 1,
     "training.local-steps": 1,
