@@ -68,8 +68,9 @@ def choose_mix(cases: Sequence[CaseData], logits: Mapping[str, Sequence[np.ndarr
     groups = [group for size in range(len(names), 0, -1) for group in combinations(names, size)]
     groups.sort(key=lambda group: (len(group) != len(names), -len(group)))
     shares = [{name: float(name in group) / len(group) for name in names} for group in groups]
-    scores = [dice_of(cases, mixed(logits, mix)) for mix in shares]
-    best = max(range(len(shares)), key=lambda i: -1.0 if scores[i] is None else scores[i])
+    defined = [dice_of(cases, mixed(logits, mix)) for mix in shares]
+    scores = [-1.0 if score is None else score for score in defined]
+    best = scores.index(max(scores))
     n = len({case.case.patient for case in cases})
     alike, chosen = shares[0], shares[best]
     return {name: (n * chosen[name] + PRIOR_PATIENTS * alike[name]) / (n + PRIOR_PATIENTS) for name in names}
