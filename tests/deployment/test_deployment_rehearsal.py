@@ -248,7 +248,7 @@ def test_what_a_killed_rehearsal_left_is_ended_at_the_next_start(tmp_path, progr
 def test_one_rehearsal_per_folder(tmp_path, programs):
     with rehearsal(tmp_path / "run", [], engine="deployment") as link:
         with (
-            pytest.raises(StoreError, match="another rehearsal") as caught,
+            pytest.raises(StoreError, match="another process") as caught,
             rehearsal(tmp_path / "run", [], engine="deployment"),
         ):
             pass
@@ -259,7 +259,7 @@ def test_one_rehearsal_per_folder(tmp_path, programs):
 def test_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(StoreError, match="cannot be written"),
+        pytest.raises(StoreError, match="cannot be used"),
         rehearsal(tmp_path / "file" / "run", [], engine="deployment"),
     ):
         pass
