@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from federation_runs import altered, events, personal_digests, start
 from flwr.app import Array, ArrayRecord, Context, Message
-from flwr.clientapp import ClientApp
 from safetensors.numpy import load_file
 
 from pfedsam_flower.contract.schema import digest
 from pfedsam_flower.federation import rounds
-from pfedsam_flower.federation.client import build_client_app
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.site import journal
 
@@ -127,21 +125,14 @@ def test_a_site_that_restarts_elsewhere_keeps_its_bits(
     expected = personal_digests(sites)
     moved = [s.model_copy(update={"state": str(tmp_path / "other")}) for s in sites]
     again = flat | {"coordinator.folder": str(tmp_path / "runs2")}
-    app, real, died = ClientApp(), build_client_app(), []
+    died: list[int] = []
 
-    @app.query()
-    def hello(message: Message, context: Context) -> Message:
-        return real(message, context)
-
-    @app.train()
-    def work(message: Message, context: Context) -> Message:
-        reply = real(message, context)
+    def die_once(reply: Message, context: Context) -> None:
         if context.node_config["site"] == "north" and not died:
             died.append(context.node_id)
             raise RuntimeError("the process ended after it had written its state")
-        return reply
 
-    found, _ = start(again, moved, app)
+    found, _ = start(again, moved, altered(die_once))
     assert [e["site"] for e in events(again, "lost")] == ["north"]
     assert digest(found) == digest(undisturbed)
     assert personal_digests(moved) == expected
