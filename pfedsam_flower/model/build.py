@@ -1,13 +1,11 @@
 """Settings → model. The only model file that knows settings."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from ..contract.methods import METHODS
 from ..contract.schema import Contract
-from ..errors import CheckpointError
 from ..settings.run import RunSettings
 from ..settings.sources import suggest
 from .exchange import shared_tensors
@@ -15,9 +13,9 @@ from .lmoe import add_lmoe
 from .lora import PARTS, add_lora_to_decoder, add_lora_to_encoder
 from .pfedsam import PFedSAM
 from .roles import Role, assign_roles, set_trainable
-from .sam.backbones import BACKBONES, Backbone
-from .sam.checkpoint import LoadReport, load_backbone, state_digest
-from .sam.modules import build_sam, untrained
+from .sam.backbones import BACKBONES
+from .sam.checkpoint import LoadReport, state_digest
+from .sam.load import load_sam
 
 
 @dataclass(frozen=True)
@@ -86,18 +84,8 @@ def build(run: RunSettings, checkpoint: str, device: str = "cpu") -> Built:
     Raises:
         CheckpointError: PFS-301, -302, -303.
     """
-    backbone: Backbone = BACKBONES[run.backbone.name]
-    if checkpoint:
-        sam = build_sam(backbone, run.image.size)
-        report = load_backbone(sam, backbone, Path(checkpoint))
-    elif backbone.untrained_seed is not None:
-        sam, report = untrained(backbone, run.image.size), None
-    else:
-        raise CheckpointError(
-            "PFS-301",
-            f"{run.backbone.name} needs its weights and no checkpoint is set",
-            hint=f"set coordinator.checkpoint and each site's checkpoint to {backbone.file}",
-        )
+    backbone = BACKBONES[run.backbone.name]
+    sam, report = load_sam(run.backbone.name, run.image.size, checkpoint)
     identity = state_digest(sam.state_dict())
     method = METHODS[run.method]
     model = PFedSAM(sam, len(run.classes), run.image.size)
