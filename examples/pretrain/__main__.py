@@ -74,6 +74,7 @@ def main() -> None:
     save_file(weights, words.output / "float32.safetensors")
     shipped = words.output / "vit_tiny.safetensors"
     save_file(quantise(weights), shipped)
+    shipped.chmod(0o644)  # it is written for its owner alone
     sample_sheet(sam, words.seed, words.output / "samples.png")
     console.print(f"weights: {shipped}", soft_wrap=True)
     console.print(f"SHA-256: {file_digest(shipped)}", soft_wrap=True)

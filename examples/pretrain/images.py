@@ -7,36 +7,16 @@ head, CT of a trunk, ultrasound, fluorescence microscopy, stained tissue, and pl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
-CLASSES = ("body", "organ", "lesion", "cell", "shape")
+from .painting import CLASSES, Scene, channels, contour, grey, inside, instrument, noise, paint, texture
+
+__all__ = ["CLASSES", "SMALLEST", "generate"]
+
 SMALLEST = 40
 """Pixels below which an object is painted but never asked for."""
-
-
-@dataclass
-class Scene:
-    """What has been painted so far.
-
-    Attributes:
-        canvas: float32 [S, S, 3], about 0..1.
-        objects: (mask bool [S, S], number in CLASSES), in the order of painting.
-        salient: the number in CLASSES that an empty prompt means in this scene.
-    """
-
-    canvas: np.ndarray
-    objects: list[tuple[np.ndarray, int]] = field(default_factory=list)
-    salient: int = 0
-
-    def add(self, mask: np.ndarray, name: str, *, hides: bool = False) -> None:
-        """Note an object; one that ``hides`` takes its pixels away from those before it."""
-        if hides:
-            self.objects = [(m & ~mask, c) for m, c in self.objects]
-        self.objects.append((mask, CLASSES.index(name)))
 
 
 def generate(seed: int, index: int, size: int = 224) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -57,7 +37,7 @@ def generate(seed: int, index: int, size: int = 224) -> tuple[np.ndarray, np.nda
         shapes,
     ]
     scene = kinds[rng.integers(len(kinds))](rng, size)
-    image = _instrument(rng, scene.canvas)
+    image = instrument(rng, scene.canvas)
     masks, classes = [], []
     for mask, number in scene.objects:
         pieces, _ = ndimage.label(mask)
@@ -70,79 +50,6 @@ def generate(seed: int, index: int, size: int = 224) -> tuple[np.ndarray, np.nda
     return image, stacked, np.array(classes, dtype=np.int64), scene.salient
 
 
-def noise(rng: np.random.Generator, size: int, cells: float) -> np.ndarray:
-    """Smooth noise float32 [S, S] of unit variance or less, with about ``cells`` bumps a side."""
-    grid = rng.standard_normal((max(2, round(cells)),) * 2).astype(np.float32)
-    return np.asarray(Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def texture(rng: np.random.Generator, size: int, strength: float) -> np.ndarray:
-    """Noise of several scales, float32 [S, S], standard deviation about ``strength``."""
-    scales = rng.choice([4, 8, 16, 32, 64, 112], size=rng.integers(1, 4), replace=False)
-    total = sum(noise(rng, size, s) * rng.uniform(0.3, 1.0) for s in scales)
-    return strength * np.asarray(total, dtype=np.float32)
-
-
-def contour(
-    rng: np.random.Generator, size: int, centre: tuple[float, float], radius: float, wobble: float = 0.15
-) -> np.ndarray:
-    """Inside of a closed radial curve, bool [S, S].
-
-    r(θ) = r0 (1 + Σ_k a_k cos(kθ + φ_k)), a_k falling with k, on an ellipse turned at random.
-    """
-    stretch, turn = rng.uniform(0.6, 1.0), rng.uniform(0, np.pi)
-    reach = int(radius * (1 + 5 * wobble)) + 2
-    top, left = max(0, int(centre[0]) - reach), max(0, int(centre[1]) - reach)
-    bottom, right = min(size, int(centre[0]) + reach + 1), min(size, int(centre[1]) + reach + 1)
-    mask = np.zeros((size, size), dtype=bool)
-    if bottom <= top or right <= left:
-        return mask
-    y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
-    y, x = y - centre[0], x - centre[1]
-    u, v = np.cos(turn) * x + np.sin(turn) * y, (np.cos(turn) * y - np.sin(turn) * x) / stretch
-    angle = np.arctan2(v, u)
-    limit = np.ones_like(angle)
-    for k in range(2, 7):
-        limit += wobble * rng.normal() / (k - 1) * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
-    mask[top:bottom, left:right] = np.hypot(u, v) < radius * np.clip(limit, 0.25, 2.0)
-    return mask
-
-
-def paint(
-    canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, surface: np.ndarray, edge: float, opacity: float
-) -> None:
-    """Lay a surface over the canvas where the mask is, its border blurred by ``edge`` pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return
-    pad = int(3 * edge) + 1
-    box = (
-        slice(max(0, rows[0] - pad), rows[-1] + pad + 1),
-        slice(max(0, columns[0] - pad), columns[-1] + pad + 1),
-    )
-    soft = ndimage.gaussian_filter(mask[box].astype(np.float32), edge) if edge > 0 else mask[box]
-    alpha = (soft * np.float32(opacity))[..., None]
-    canvas[box] = canvas[box] * (1 - alpha) + alpha * (colour + surface[box][..., None])
-
-
-def inside(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:
-    """A random pixel of the mask; the centre of the image when it is empty."""
-    places = np.flatnonzero(mask)
-    if not len(places):
-        return mask.shape[0] / 2, mask.shape[1] / 2
-    row, column = divmod(int(rng.choice(places)), mask.shape[1])
-    return float(row), float(column)
-
-
-def _grey(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
-    return np.full(3, rng.uniform(low, high), dtype=np.float32)
-
-
-def _channels(rng: np.random.Generator, low: float, high: float, several: bool) -> np.ndarray:
-    """An intensity per channel: equal ones, or those of three sequences shown as one picture."""
-    return rng.uniform(low, high, 3).astype(np.float32) if several else _grey(rng, low, high)
-
-
 def mr(rng: np.random.Generator, size: int) -> Scene:
     """A head: skin, dark skull, brain with dark or bright structures, none to three lesions."""
     several = rng.random() < 0.4
@@ -150,13 +57,13 @@ def mr(rng: np.random.Generator, size: int) -> Scene:
     middle = (size * rng.uniform(0.42, 0.58), size * rng.uniform(0.42, 0.58))
     radius = size * rng.uniform(0.3, 0.5)
     head = contour(rng, size, middle, radius, 0.03)
-    paint(scene.canvas, head, _channels(rng, 0.3, 0.9, several), texture(rng, size, 0.05), 1.0, 1.0)
+    paint(scene.canvas, head, channels(rng, 0.3, 0.9, several), texture(rng, size, 0.05), 1.0, 1.0)
     scene.add(head, "body")
     width = rng.uniform(0.02, 0.06) * size
     skull = ndimage.binary_erosion(head, iterations=max(1, round(width)))
-    paint(scene.canvas, skull, _channels(rng, 0.0, 0.2, several), texture(rng, size, 0.02), 0.8, 1.0)
+    paint(scene.canvas, skull, channels(rng, 0.0, 0.2, several), texture(rng, size, 0.02), 0.8, 1.0)
     brain = ndimage.binary_erosion(skull, iterations=max(1, round(width * rng.uniform(0.4, 1.2))))
-    tissue = _channels(rng, 0.25, 0.65, several)
+    tissue = channels(rng, 0.25, 0.65, several)
     paint(scene.canvas, brain, tissue, texture(rng, size, rng.uniform(0.02, 0.1)), 0.8, 1.0)
     scene.add(brain, "organ")
     if rng.random() < 0.6:
@@ -174,7 +81,7 @@ def mr(rng: np.random.Generator, size: int) -> Scene:
         paint(
             scene.canvas,
             part,
-            _channels(rng, 0.0, 0.9, several),
+            channels(rng, 0.0, 0.9, several),
             texture(rng, size, 0.03),
             rng.uniform(0.5, 2),
             1.0,
@@ -200,7 +107,7 @@ def _lesion(
     if rng.random() < 0.35:
         core = contour(rng, size, inside(rng, lesion), radius * rng.uniform(0.04, 0.15), 0.25)
         core &= ndimage.binary_erosion(lesion, iterations=2)
-        paint(scene.canvas, core, _channels(rng, 0, 1, several), texture(rng, size, 0.05), 1.0, 1.0)
+        paint(scene.canvas, core, channels(rng, 0, 1, several), texture(rng, size, 0.05), 1.0, 1.0)
         scene.add(core, "organ")
 
 
@@ -209,12 +116,12 @@ def ct(rng: np.random.Generator, size: int) -> Scene:
     scene = Scene(np.full((size, size, 3), rng.uniform(0, 0.1), dtype=np.float32), salient=2)
     radius = size * rng.uniform(0.35, 0.55)
     body = contour(rng, size, (size * rng.uniform(0.45, 0.55), size / 2), radius, 0.05)
-    paint(scene.canvas, body, _grey(rng, 0.2, 0.45), texture(rng, size, 0.04), 0.7, 1.0)
+    paint(scene.canvas, body, grey(rng, 0.2, 0.45), texture(rng, size, 0.04), 0.7, 1.0)
     scene.add(body, "body")
     wall = ndimage.binary_erosion(body, iterations=max(2, round(size * rng.uniform(0.02, 0.07))))
     organs = []
     for _ in range(rng.integers(2, 7)):
-        shade = _grey(rng, 0.35, 0.75)
+        shade = grey(rng, 0.35, 0.75)
         organ = contour(rng, size, inside(rng, wall), radius * rng.uniform(0.12, 0.5), 0.2) & wall
         paint(
             scene.canvas,
@@ -231,7 +138,7 @@ def ct(rng: np.random.Generator, size: int) -> Scene:
         paint(
             scene.canvas,
             spot,
-            _grey(rng, 0.9, 1.1) * rng.choice([0.05, 1.0, 1.0]),
+            grey(rng, 0.9, 1.1) * rng.choice([0.05, 1.0, 1.0]),
             texture(rng, size, 0.04),
             0.6,
             1.0,
@@ -255,7 +162,7 @@ def ultrasound(rng: np.random.Generator, size: int) -> Scene:
         )
     else:
         fan = np.ones((size, size), dtype=bool)
-    ground = _grey(rng, 0.25, 0.55)
+    ground = grey(rng, 0.25, 0.55)
     layers = texture(rng, size, 0.08) + 0.08 * np.sin(
         2 * np.pi * (y * rng.uniform(2, 8) + noise(rng, size, 4) * 0.1)
     )
@@ -321,12 +228,12 @@ def _cells(
 
 def fluorescence(rng: np.random.Generator, size: int) -> Scene:
     """Bright cells on dark ground with haze; now and then the opposite."""
-    ground = _grey(rng, 0.01, 0.2)
+    ground = grey(rng, 0.01, 0.2)
     scene = Scene(np.broadcast_to(ground, (size, size, 3)).copy(), salient=3)
     scene.canvas += texture(rng, size, 0.02)[..., None] + np.abs(noise(rng, size, 3))[
         ..., None
     ] * rng.uniform(0, 0.1)
-    _cells(rng, size, scene, _grey(rng, 0.3, 1.0), rng.uniform(0.05, 0.35), rng.uniform(0.01, 0.1))
+    _cells(rng, size, scene, grey(rng, 0.3, 1.0), rng.uniform(0.05, 0.35), rng.uniform(0.01, 0.1))
     if rng.random() < 0.25:
         scene.canvas = 1 - scene.canvas
     return scene
@@ -363,7 +270,7 @@ def shapes(rng: np.random.Generator, size: int) -> Scene:
     """Textured shapes over each other on textured ground, some transparent, some with a part inside."""
     coloured = rng.random() < 0.5
     scene = Scene(np.zeros((size, size, 3), dtype=np.float32), salient=4)
-    scene.canvas[:] = _channels(rng, 0.1, 0.9, coloured)
+    scene.canvas[:] = channels(rng, 0.1, 0.9, coloured)
     scene.canvas += texture(rng, size, rng.uniform(0, 0.12))[..., None]
     for _ in range(rng.integers(1, 8)):
         centre = (rng.uniform(0.05, 0.95) * size, rng.uniform(0.05, 0.95) * size)
@@ -373,7 +280,7 @@ def shapes(rng: np.random.Generator, size: int) -> Scene:
         paint(
             scene.canvas,
             one,
-            _channels(rng, 0, 1, coloured),
+            channels(rng, 0, 1, coloured),
             texture(rng, size, rng.uniform(0, 0.15)),
             rng.uniform(0, 2.5),
             opacity,
@@ -381,26 +288,6 @@ def shapes(rng: np.random.Generator, size: int) -> Scene:
         scene.add(one, "shape", hides=opacity == 1)
         if rng.random() < 0.3:
             part = contour(rng, size, inside(rng, one), radius * rng.uniform(0.2, 0.5), 0.3) & one
-            paint(scene.canvas, part, _channels(rng, 0, 1, coloured), texture(rng, size, 0.05), 1.0, 1.0)
+            paint(scene.canvas, part, channels(rng, 0, 1, coloured), texture(rng, size, 0.05), 1.0, 1.0)
             scene.add(part, "organ")
     return scene
-
-
-def _instrument(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
-    """Blur, shading, noise and grey scale, then uint8 as a clipped and stretched image has it."""
-    size = len(canvas)
-    if rng.random() < 0.5:
-        canvas = ndimage.gaussian_filter(canvas, (*(rng.uniform(0.3, 1.5),) * 2, 0))
-    if rng.random() < 0.6:
-        canvas = canvas * (1 + rng.uniform(0.05, 0.35) * noise(rng, size, rng.integers(2, 5)))[..., None]
-    strength, channels = rng.choice([0, rng.uniform(0, 0.03), rng.uniform(0, 0.1)]), rng.choice([1, 3])
-    first = canvas + strength * rng.standard_normal((size, size, channels)).astype(np.float32)
-    if rng.random() < 0.3:  # Rician: the magnitude of a signal with noise in both of its parts
-        first = np.hypot(first, strength * rng.standard_normal((size, size, channels)).astype(np.float32))
-    low, high = np.percentile(first, (0.5, 99.5))
-    scaled = np.clip((first - low) / max(high - low, 1e-3), 0, 1) ** rng.uniform(0.7, 1.5)
-    if rng.random() < 0.08:
-        scaled = 1 - scaled
-    if rng.random() < 0.3:  # a picture of little contrast
-        scaled = scaled * rng.uniform(0.5, 1) + rng.uniform(0, 0.2)
-    return np.clip(scaled * 255, 0, 255).astype(np.uint8)

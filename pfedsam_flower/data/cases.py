@@ -102,11 +102,11 @@ def to_255(values: np.ndarray, clip_low: float, clip_high: float) -> np.ndarray:
     return scaled
 
 
-def samples_of(case: CaseData, size: int) -> list[Sample]:
-    """One sample per slice, in order, on a square of ``size`` pixels."""
+def samples_of(case: CaseData, size: int, stretch: bool = False) -> list[Sample]:
+    """One sample per slice, in order, on a square of ``size`` pixels, padded or stretched (see ``fit``)."""
     samples = []
     for d in range(len(case.image)):
-        image, valid = fit(case.image[d], size)
-        target = fit_target(case.target[:, d], size).astype(np.float16)
+        image, valid = fit(case.image[d], size, stretch)
+        target = fit_target(case.target[:, d], size, stretch).astype(np.float16)
         samples.append(Sample(image, valid, target, case.annotated, case.case.patient))
     return samples

@@ -4,33 +4,35 @@ import numpy as np
 from PIL import Image
 
 
-def fit(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+def fit(image: np.ndarray, size: int, stretch: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
     """The image with its longest side resized to ``size``, zeros added at the right and bottom.
 
     Args:
         image: float32 [H, W, C] in 0..255.
         size: side S of the square, pixels.
+        stretch: both sides become ``size`` instead; the backbone's pixel rule says which.
 
     Returns:
         float32 [C, S, S] in 0..255, and (h, w), the part of it that is image.
     """
-    h, w = fitted_shape(image.shape[0], image.shape[1], size)
+    h, w = fitted_shape(image.shape[0], image.shape[1], size, stretch)
     square = np.zeros((image.shape[2], size, size), np.float32)
     for channel in range(image.shape[2]):
         square[channel, :h, :w] = _resize(image[..., channel], (h, w))
     return np.clip(square, 0.0, 255.0, out=square), (h, w)
 
 
-def fit_target(mask: np.ndarray, size: int) -> np.ndarray:
+def fit_target(mask: np.ndarray, size: int, stretch: bool = False) -> np.ndarray:
     """The masks on the same square as soft targets: the share of each pixel that the class covers.
 
     Args:
         mask: bool [K, H, W].
+        size, stretch: as for ``fit``.
 
     Returns:
         float32 [K, S, S] in 0..1.
     """
-    h, w = fitted_shape(mask.shape[1], mask.shape[2], size)
+    h, w = fitted_shape(mask.shape[1], mask.shape[2], size, stretch)
     square = np.zeros((mask.shape[0], size, size), np.float32)
     for k, one in enumerate(mask):
         if one.any():
@@ -50,8 +52,10 @@ def unfit(square: np.ndarray, valid: tuple[int, int], shape: tuple[int, int]) ->
     return np.stack(planes)
 
 
-def fitted_shape(height: int, width: int, size: int) -> tuple[int, int]:
-    """(h, w) of an image on the square: longest side ``size``, aspect kept, at least one pixel."""
+def fitted_shape(height: int, width: int, size: int, stretch: bool = False) -> tuple[int, int]:
+    """(h, w) of an image on the square: all of it, or longest side ``size``, one pixel at least."""
+    if stretch:
+        return size, size
     longest = max(height, width)
     return max(1, round(height * size / longest)), max(1, round(width * size / longest))
 

@@ -60,12 +60,18 @@ class Counts:
 
 
 def load_site(
-    site: SiteSettings, run: RunSettings, split_path: Path, *, parts: Collection[str] = PARTS
+    site: SiteSettings,
+    run: RunSettings,
+    split_path: Path,
+    *,
+    parts: Collection[str] = PARTS,
+    stretch: bool = False,
 ) -> SiteData:
     """The site's data; parts that are not asked for stay empty and are not read.
 
     Args:
         split_path: the recorded split; written on first use.
+        stretch: training samples fill the square (see ``fit``); the backbone's pixel rule says so.
 
     Raises:
         SettingsError: PFS-102 labels or patient expression.
@@ -80,7 +86,7 @@ def load_site(
         patients = set(getattr(split, part)) if part in parts else set()
         return [load_case(case, labels, run.image) for case in cases if case.patient in patients]
 
-    train = [sample for case in load("train") for sample in samples_of(case, run.image.size)]
+    train = [sample for case in load("train") for sample in samples_of(case, run.image.size, stretch)]
     return SiteData(
         train, load("validation"), load("test"), split, np.array([bool(values) for values in labels])
     )

@@ -89,8 +89,5 @@ def _start(run: RunSettings, own: CoordinatorSettings) -> tuple[Contract, np.nda
 
     torch.set_num_threads(1)
     built = build(run, own.checkpoint)
-    if built.report is not None:
-        log(INFO, "backbone %s: %s", run.backbone.name, built.report.sentence())
-    else:
-        log(INFO, "backbone %s: untrained weights from a fixed seed (no checkpoint set)", run.backbone.name)
+    log(INFO, "backbone %s: %s", run.backbone.name, built.report.sentence())
     return built.contract, export_shared(built.model, built.contract)

@@ -71,7 +71,7 @@ def local_phase(
     """
     set_trainable(model, roles, "personal")
     named = trainable(model)
-    device = model.pixel_mean.device
+    device = model.device
     moments = {k: v.clone() if k == "steps" else v.clone().to(device) for k, v in optimiser.items()}
     losses = []
     for batch in drawn:

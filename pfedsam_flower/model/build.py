@@ -13,19 +13,19 @@ from .lmoe import add_lmoe
 from .lora import PARTS, add_lora_to_decoder, add_lora_to_encoder
 from .pfedsam import PFedSAM
 from .roles import Role, assign_roles, set_trainable
-from .sam.backbones import BACKBONES
+from .sam.backbones import BACKBONES, size_problems
 from .sam.checkpoint import LoadReport, state_digest
 from .sam.load import load_sam
 
 
 @dataclass(frozen=True)
 class Built:
-    """A model ready for its phases; ``report`` is None when the untrained backbone was used."""
+    """A model ready for its phases, and what its backbone's file gave."""
 
     model: PFedSAM
     roles: dict[str, Role]
     contract: Contract
-    report: LoadReport | None
+    report: LoadReport
 
 
 def problems(run: RunSettings) -> list[str]:
@@ -40,12 +40,7 @@ def problems(run: RunSettings) -> list[str]:
     if backbone is None:
         name = run.backbone.name
         return [*found, f"backbone.name = {name!r}: no such backbone; {suggest(name, list(BACKBONES))}"]
-    if run.image.size % backbone.patch:
-        lower = run.image.size // backbone.patch * backbone.patch
-        found.append(
-            f"image.size = {run.image.size}: {run.backbone.name} needs a multiple of {backbone.patch}, "
-            f"for example {lower} or {lower + backbone.patch}"
-        )
+    found += [f"image.{fault}" for fault in size_problems(run.backbone.name, run.image.size)]
     try:
         expert_blocks(run.lmoe.blocks, backbone.depth)
     except ValueError as error:
@@ -74,15 +69,15 @@ def expert_blocks(blocks: tuple[str, ...], depth: int) -> tuple[int, ...]:
 def build(run: RunSettings, checkpoint: str, device: str = "cpu") -> Built:
     """The adapted model at its start, its roles and its contract.
 
-    Every draw (LoRA, experts, the untrained backbone) comes from ``run.seed`` and fixed words, so
-    all sites and the coordinator start from the same shared parameters.
+    Every draw (LoRA, experts) comes from ``run.seed``, so all sites and the coordinator start from the
+    same shared parameters.
 
     Args:
         run: valid settings (``problems(run)`` is empty).
-        checkpoint: path of the backbone's weights; empty only for a backbone that may be untrained.
+        checkpoint: path of the backbone's weights; empty: those inside the package.
 
     Raises:
-        CheckpointError: PFS-301, -302, -303.
+        CheckpointError: PFS-301 … PFS-304.
     """
     backbone = BACKBONES[run.backbone.name]
     sam, report = load_sam(run.backbone.name, run.image.size, checkpoint)

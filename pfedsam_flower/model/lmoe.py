@@ -1,6 +1,6 @@
 """L-MoE, the Localized Mixture-of-Experts: what a site keeps to itself.
 
-Parallel to the MLP of an encoder block, on the same normed input h [B, H, W, D]:
+Parallel to the MLP of an encoder block, on the same normed input h [B, …, D]:
 
     y = x + MLP(h) + c · Σ_e g_e(h) · B_e gelu(A_e h)
 
@@ -47,11 +47,12 @@ class LMoE(nn.Module):
         self.usage: Tensor | None = None
 
     def forward(self, h: Tensor) -> Tensor:
-        """[B, H, W, D] → [B, H, W, D], the experts' weighted sum times c."""
+        """[B, …, D] → [B, …, D], the experts' weighted sum times c; tokens lie on a grid or in a row."""
         experts, rank, width = self.down.shape
-        asked = h.mean(dim=(1, 2), keepdim=True) if self.per_image else h
+        between = tuple(range(1, h.ndim - 1))
+        asked = h.mean(dim=between, keepdim=True) if self.per_image else h
         g = nn.functional.linear(asked, self.gate).softmax(dim=-1)
-        self.usage = g.detach().mean(dim=(0, 1, 2))
+        self.usage = g.detach().mean(dim=(0, *between))
         inner = nn.functional.gelu(nn.functional.linear(h, self.down.reshape(experts * rank, width)))
         weighted = (inner.unflatten(-1, (experts, rank)) * g.unsqueeze(-1)).flatten(-2)
         return self.scale * nn.functional.linear(
@@ -60,14 +61,19 @@ class LMoE(nn.Module):
 
 
 class MlpWithExperts(nn.Module):
-    """A block's own MLP (same keys as before) and an L-MoE beside it."""
+    """A block's own MLP (same keys as before) and an L-MoE beside it.
+
+    TinyViT's MLP begins with the block's norm, SAM's block calls it before.
+    """
 
     def __init__(self, mlp: nn.Module, lmoe: LMoE) -> None:
         super().__init__()
+        self.norm = mlp.norm if hasattr(mlp, "norm") else nn.Identity()
         self.lin1, self.lin2, self.act, self.lmoe = mlp.lin1, mlp.lin2, mlp.act, lmoe
 
-    def forward(self, h: Tensor) -> Tensor:
-        """[B, H, W, D] → [B, H, W, D]; MLP(h) alone when the L-MoE is bypassed."""
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, …, D] → [B, …, D]; MLP(h) alone when the L-MoE is bypassed."""
+        h = self.norm(x)
         y = self.lin2(self.act(self.lin1(h)))
         return y + self.lmoe(h) if self.lmoe.active else y
 

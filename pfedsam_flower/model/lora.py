@@ -2,9 +2,10 @@
 
     y = W x + b + (alpha / r) · B A x      A [r, in] drawn, B [out, r] zero at the start
 
-In SAM's encoder query, key and value come from one fused layer ``qkv`` [3D, D]; each adapted part gets
-a pair of its own, written into its third of the output, as SAMed (hitachinsk/SAMed) does for q and v.
-Because B is zero, a fresh layer gives W x + b + 0: the backbone's output to the last bit.
+In the encoders query, key and value come from one fused layer ``qkv`` [3D, D]; each adapted part gets a
+pair of its own, written into its rows of the output, as SAMed (hitachinsk/SAMed) does for q and v. In
+SAM's blocks these rows are three thirds; in TinyViT's they alternate head by head (q, k, v of head 0, then
+of head 1, …). Because B is zero, a fresh layer gives W x + b + 0: the backbone's output to the last bit.
 
 The layers keep the wrapped layer's own keys (``weight``, ``bias``), so official checkpoints and exports
 need no renaming.
@@ -19,11 +20,14 @@ PARTS = ("q", "k", "v")
 
 
 class LoraLinear(nn.Linear):
-    """A frozen linear layer with one LoRA pair per named part of its output.
+    """A frozen linear layer with one LoRA pair per adapted part of its output.
+
+    The output's rows are ``groups`` runs after one another, each divided equally among ``parts``.
 
     Args:
         base: the layer to wrap; its parameters are taken over, not copied.
-        parts: name → (first, last) row of the output that the pair is added to.
+        parts: names of the parts in the order of the rows.
+        targets: the parts that get a pair.
         rank, scale: r and alpha / r.
         generator: draws A, Kaiming-uniform as in SAMed.
     """
@@ -31,32 +35,35 @@ class LoraLinear(nn.Linear):
     def __init__(
         self,
         base: nn.Linear,
-        parts: dict[str, tuple[int, int]],
+        parts: tuple[str, ...],
+        targets: tuple[str, ...],
         rank: int,
         scale: float,
         generator: torch.Generator,
+        groups: int = 1,
     ) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight, self.bias = base.weight, base.bias
-        self.parts, self.scale = parts, scale
-        for name, (first, last) in parts.items():
+        self.parts, self.targets, self.scale, self.groups = parts, targets, scale, groups
+        for name in targets:
             a = torch.empty(rank, base.in_features)
             bound = 1 / math.sqrt(base.in_features)
             a.uniform_(-bound, bound, generator=generator)
             self.register_parameter(f"lora_{name}_a", nn.Parameter(a))
-            self.register_parameter(f"lora_{name}_b", nn.Parameter(torch.zeros(last - first, rank)))
+            b = torch.zeros(base.out_features // len(parts), rank)
+            self.register_parameter(f"lora_{name}_b", nn.Parameter(b))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] → [..., out]."""
-        y = super().forward(x)
-        pieces, done = [], 0
-        for name, (first, last) in sorted(self.parts.items(), key=lambda part: part[1]):
-            a, b = getattr(self, f"lora_{name}_a"), getattr(self, f"lora_{name}_b")
-            update = nn.functional.linear(nn.functional.linear(x, a), b) * self.scale
-            pieces += [y[..., done:first], y[..., first:last] + update]
-            done = last
-        return torch.cat([*pieces, y[..., done:]], dim=-1)
+        rows = super().forward(x).unflatten(-1, (self.groups, len(self.parts), -1))
+        pieces = list(rows.unbind(-2))
+        for place, name in enumerate(self.parts):
+            if name in self.targets:
+                a, b = getattr(self, f"lora_{name}_a"), getattr(self, f"lora_{name}_b")
+                update = nn.functional.linear(nn.functional.linear(x, a), b) * self.scale
+                pieces[place] = pieces[place] + update.unflatten(-1, (self.groups, -1))
+        return torch.stack(pieces, dim=-2).flatten(-3)
 
 
 def add_lora_to_encoder(
@@ -64,9 +71,8 @@ def add_lora_to_encoder(
 ) -> None:
     """Wrap every block's ``attn.qkv``; ``targets`` are among q, k, v."""
     for block in encoder.blocks:
-        width = block.attn.qkv.in_features
-        parts = {t: (PARTS.index(t) * width, (PARTS.index(t) + 1) * width) for t in targets}
-        block.attn.qkv = LoraLinear(block.attn.qkv, parts, rank, scale, generator)
+        groups = getattr(block.attn, "qkv_groups", 1)
+        block.attn.qkv = LoraLinear(block.attn.qkv, PARTS, targets, rank, scale, generator, groups)
 
 
 def add_lora_to_decoder(decoder: nn.Module, rank: int, scale: float, generator: torch.Generator) -> None:
@@ -75,7 +81,6 @@ def add_lora_to_decoder(decoder: nn.Module, rank: int, scale: float, generator: 
     for module in decoder.transformer.modules():
         if isinstance(module, attention):
             for name in ("q_proj", "v_proj"):
-                base = getattr(module, name)
-                setattr(
-                    module, name, LoraLinear(base, {"out": (0, base.out_features)}, rank, scale, generator)
-                )
+                whole = ("out",)
+                adapted = LoraLinear(getattr(module, name), whole, whole, rank, scale, generator)
+                setattr(module, name, adapted)

@@ -20,7 +20,7 @@ class PFedSAM(nn.Module):
     """SAM, prompt-free, one output channel per class, with adapters.
 
     Args:
-        sam: a ``segment_anything.modeling.Sam``; its parts are taken over.
+        sam: from ``build_sam``; its parts are taken over, its row's pixel rule too.
         n_classes: K.
         image_size: S, side of the input square in pixels.
     """
@@ -30,9 +30,18 @@ class PFedSAM(nn.Module):
         self.image_encoder = sam.image_encoder
         self.prompt_encoder = sam.prompt_encoder
         self.mask_decoder = ClassDecoder(sam.mask_decoder, n_classes)
-        self.register_buffer("pixel_mean", sam.pixel_mean.clone(), persistent=False)
-        self.register_buffer("pixel_std", sam.pixel_std.clone(), persistent=False)
+        self.pixels = sam.backbone.pixels
         self.image_size = image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.mask_decoder.class_tokens.device
+
+    @property
+    def logits_size(self) -> int:
+        """L, side of the logits in pixels."""
+        return 4 * self.prompt_encoder.image_embedding_size[0]
 
     @property
     def experts(self) -> list[LMoE]:
@@ -65,12 +74,12 @@ class PFedSAM(nn.Module):
             valid: int [B, 2], height and width of the content; the rest is padding.
 
         Returns:
-            [B, K, L, L] with L = 4 S / patch.
+            [B, K, L, L] with L = ``logits_size``.
         """
         return self.tail(self.trunk(images, valid))
 
     def trunk(self, images: Tensor, valid: Tensor) -> Tensor:
-        """Tokens [B, g, g, D] before the first block with experts: the same in both models."""
+        """Tokens [B, h, w, D] before the first block with experts: the same in both models."""
         x = self.image_encoder.patch_embed(self.normalise(images, valid))
         if self.image_encoder.pos_embed is not None:
             x = x + self._positions(x.shape[1:3])
@@ -80,19 +89,34 @@ class PFedSAM(nn.Module):
 
     def tail(self, tokens: Tensor) -> Tensor:
         """Logits [B, K, L, L] from the trunk's tokens."""
+        no_mask = self.prompt_encoder.no_mask_embed.weight[0]
+        return self.mask_decoder(self.embedding(tokens), self.prompt_encoder.get_dense_pe(), no_mask)
+
+    def embedding(self, tokens: Tensor) -> Tensor:
+        """SAM's image embedding [B, 256, g, g] from the trunk's tokens."""
         for block in self.image_encoder.blocks[self.first_personal_block :]:
             tokens = block(tokens)
-        embedding = self.image_encoder.neck(tokens.permute(0, 3, 1, 2))
-        no_mask = self.prompt_encoder.no_mask_embed.weight[0]
-        return self.mask_decoder(embedding, self.prompt_encoder.get_dense_pe(), no_mask)
+        return self.image_encoder.neck(tokens.permute(0, 3, 1, 2))
 
     def normalise(self, images: Tensor, valid: Tensor) -> Tensor:
-        """(x - mean) / std inside the content, 0 in the padding, as SAM pads after normalising."""
+        """The network's input by the row's pixel rule: 0 in the padding, which counts for nothing.
+
+        (x - mean) / std, or (x - min) / (max - min) over each image's content; 0 for a constant one.
+        """
         rows = torch.arange(images.shape[-2], device=images.device)
         columns = torch.arange(images.shape[-1], device=images.device)
         inside = (rows[None] < valid[:, :1])[:, :, None] & (columns[None] < valid[:, 1:])[:, None, :]
-        x = (images - self.pixel_mean) / self.pixel_std
-        return torch.where(inside[:, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+        inside = inside[:, None]
+        if self.pixels.min_max:
+            infinite = images.new_tensor(torch.inf)
+            low = torch.where(inside, images, infinite).amin(dim=(1, 2, 3), keepdim=True)
+            high = torch.where(inside, images, -infinite).amax(dim=(1, 2, 3), keepdim=True)
+            # resizing a constant image leaves rounding of about 1e-5, which must not be stretched to 0..1
+            x = (images - low) / (high - low).clamp(min=1e-3)
+        else:
+            mean, std = (images.new_tensor(v)[:, None, None] for v in (self.pixels.mean, self.pixels.std))
+            x = (images - mean) / std
+        return torch.where(inside, x, images.new_zeros(()))
 
     def _positions(self, grid: torch.Size) -> Tensor:
         """``pos_embed`` [1, g, g, D] for this grid: the stored one, or it interpolated."""

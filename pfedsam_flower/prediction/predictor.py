@@ -20,19 +20,30 @@ def predict_logits(model: PFedSAM, image: np.ndarray, *, personal: bool) -> np.n
     Returns:
         float32 [K, D, H, W]; a mask is ``logits > 0``, which is probability 0.5.
     """
-    device = model.pixel_mean.device
+    device = model.device
     parts = []
     with model.personalised(personal):
         for start in range(0, len(image), SLICES_AT_ONCE):
-            fitted = [fit(one, model.image_size) for one in image[start : start + SLICES_AT_ONCE]]
-            size = model.image_size
+            size, stretch = model.image_size, model.pixels.stretch
+            fitted = [fit(one, size, stretch) for one in image[start : start + SLICES_AT_ONCE]]
             pixels = np.stack([np.broadcast_to(square, (3, size, size)) for square, _ in fitted])
             valid = torch.tensor([shape for _, shape in fitted], device=device)
             logits = model(torch.from_numpy(pixels).to(device), valid).float()
-            height, width = fitted[0][1]
-            square = _resize(logits, (size, size))[..., :height, :width]
-            parts.append(_resize(square, image.shape[1:3]).cpu().numpy())
+            parts.append(to_own_grid(logits, size, fitted[0][1], image.shape[1:3]).cpu().numpy())
     return np.concatenate(parts).transpose(1, 0, 2, 3)
+
+
+def to_own_grid(
+    logits: torch.Tensor, size: int, valid: tuple[int, int], shape: tuple[int, int]
+) -> torch.Tensor:
+    """A decoder's logits [B, K, L, L] on the image's own grid, [B, K, *shape]: enlarged, cropped, resized.
+
+    Args:
+        size: side of the square that the network saw.
+        valid: (h, w) of the image on it, as ``fit`` gave it.
+    """
+    height, width = valid
+    return _resize(_resize(logits, (size, size))[..., :height, :width], shape)
 
 
 def _resize(planes: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -47,13 +47,16 @@ class FederationSettings(Section):
 
 
 class BackboneSettings(Section):
-    name: str = Field("vit_tiny", description="A row of BACKBONES: vit_tiny, vit_b, vit_l, vit_h.")
+    name: str = Field("vit_tiny",
+        description="A row of BACKBONES: vit_tiny, vit_b, vit_l, vit_h, medsam_vit_b, mobile_sam, lite_medsam, "
+        "efficient_sam_ti, efficient_sam_s.")
 
 
 class ImageSettings(Section):
     size: int = Field(224, ge=28, le=2048,
         description="Side in pixels of the square that the network sees; a multiple of the backbone's patch. "
-        "For vit_b/l/h 224, 448 and 896 fill SAM's 14-token windows exactly; 256 costs twice 224.")
+        "For vit_b/l/h 224, 448 and 896 fill SAM's 14-token windows exactly; 256 costs twice 224. "
+        "Sizes at which the weights were trained: vit_tiny 224, lite_medsam 256, all others 1024.")
     clip_low: float = Field(0.5, ge=0, lt=50, description="Percentile of a case's intensities that becomes 0.")
     clip_high: float = Field(99.5, gt=50, le=100, description="Percentile of a case's intensities that becomes 255.")
 
@@ -138,4 +141,4 @@ class CoordinatorSettings(Section):
     """What the coordinator keeps to itself: no site reads these."""
 
     folder: str = Field("runs", description="Folder of the run folders, relative to where the SuperLink was started.")
-    checkpoint: str = Field("", description="Path of the backbone's weights at the coordinator; empty: the untrained vit_tiny.")
+    checkpoint: str = Field("", description="Path of the backbone's weights at the coordinator; empty: those inside the package (vit_tiny has them).")

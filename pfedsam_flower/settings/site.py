@@ -23,4 +23,4 @@ class SiteSettings(Section):
     test_share: float = Field(0.2, gt=0, lt=0.5, description="Share of the patients used for testing.")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where this site computes.")
     threads: int = Field(1, ge=1, le=256, description="CPU threads; the same number gives the same bits.")
-    checkpoint: str = Field("", description="Path of the backbone's weights at this site; empty: the untrained vit_tiny.")
+    checkpoint: str = Field("", description="Path of the backbone's weights at this site; empty: those inside the package (vit_tiny has them).")

@@ -7,6 +7,7 @@ from ..contract.messages import HelloReply, HelloRequest, Refusal
 from ..contract.software import software
 from ..data.samples import check_site
 from ..errors import FederationError, PfedsamError
+from ..model.sam.files import weights_file
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
 from ..settings.sources import findings, refuse
@@ -44,6 +45,7 @@ def answer_hello(request: HelloRequest, site: SiteSettings) -> HelloReply:
     try:
         check_software(request.software)
         run = run_settings(request.settings)
+        weights_file(run.backbone.name, site.checkpoint)
         counts = check_site(site, run, split_path(site, run.federation.name))
     except PfedsamError as error:
         logging.getLogger(__name__).error("%s", error.local())

@@ -202,9 +202,8 @@ class _Work:
         training, model = self.run.training, self.built.model
         samples: list[Sample] = self.data.train
         seed = derive(self.run.seed, self.number, self.site, purpose)
-        size = 4 * (model.image_size // model.image_encoder.patch_embed.proj.stride[0])
         change = augment if training.augment else None
-        return batches(samples, steps, training.batch_size, seed, size, change, model.pixel_mean.device)
+        return batches(samples, steps, training.batch_size, seed, model.logits_size, change, model.device)
 
     def _note(self, name: str, value: float | None) -> None:
         if value is not None and math.isfinite(value):

@@ -56,7 +56,8 @@ def answer_round(
         personal = store.load_before(folder, bound, request.round)
         loading = perf_counter()
         parts = ("train", "validation") if request.kind == "train" else ("train", "validation", "test")
-        data = load_site(site, run, split_path(site, run.federation.name), parts=parts)
+        stretch = built.model.pixels.stretch
+        data = load_site(site, run, split_path(site, run.federation.name), parts=parts, stretch=stretch)
         loaded = perf_counter()
         result = site_round(request.kind, request.round, broadcast, built, data, personal, run, site.site)
         reply = RoundReply(

@@ -9,8 +9,9 @@ from pfedsam_flower.model.lmoe import add_lmoe
 from pfedsam_flower.model.lora import LoraLinear
 from pfedsam_flower.model.pfedsam import PFedSAM
 from pfedsam_flower.model.roles import set_trainable
-from pfedsam_flower.model.sam.backbones import BACKBONES
-from pfedsam_flower.model.sam.modules import build_sam, modeling, untrained
+from pfedsam_flower.model.sam.backbones import Backbone, Pixels, PlainViT
+from pfedsam_flower.model.sam.load import load_sam
+from pfedsam_flower.model.sam.modules import build_sam, modeling
 from pfedsam_flower.settings.run import (
     DecoderSettings,
     ImageSettings,
@@ -37,7 +38,8 @@ def test_adapted_model_equals_backbone_to_the_bit(mode: str, dtype: torch.dtype)
         update={"decoder": DecoderSettings(mode=mode), "lora": LoraSettings(targets=("q", "k", "v"))}
     )
     built = build(run, "")
-    backbone = PFedSAM(untrained(BACKBONES["vit_tiny"], 56), 2, 56).eval()
+    # Frozen as in a federation: torch 2.11's autocast rounds differently where a weight wants a gradient.
+    backbone = PFedSAM(load_sam("vit_tiny", 56)[0], 2, 56).eval().requires_grad_(False)
     assert any(isinstance(m, LoraLinear) for m in built.model.modules())
     assert built.model.experts
     x, valid = images()
@@ -52,7 +54,7 @@ def test_adapted_model_equals_backbone_to_the_bit(mode: str, dtype: torch.dtype)
 
 @torch.no_grad()
 def test_every_class_starts_as_sams_own_prompt_free_mask() -> None:
-    sam = untrained(BACKBONES["vit_tiny"], 224).eval()
+    sam = load_sam("vit_tiny", 224)[0].eval()
     x, _ = images(224, 1)
     own = sam.image_encoder((x - sam.pixel_mean) / sam.pixel_std)
     sparse, dense = sam.prompt_encoder(points=None, boxes=None, masks=None)
@@ -65,15 +67,16 @@ def test_every_class_starts_as_sams_own_prompt_free_mask() -> None:
     )
     ours = PFedSAM(sam, 2, 224)(x, torch.tensor([[224, 224]]))
     assert ours.shape == (1, 2, 64, 64)
+    scale = 2e-6 * float(expected.abs().max())
     for k in range(2):
-        torch.testing.assert_close(ours[:, k : k + 1], expected, rtol=0, atol=2e-6)
+        torch.testing.assert_close(ours[:, k : k + 1], expected, rtol=0, atol=scale)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [64, 96])
 def test_windows_and_relative_positions_survive_another_size(size: int) -> None:
-    small = BACKBONES["vit_b"].__class__(32, 2, 2, (1,), 3, 16, 64, True, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    sam = build_sam(small, size).eval()
+    form = PlainViT(32, 2, 2, 16, stored_size=64, window=3, global_blocks=(1,), relative_positions=True)
+    sam = build_sam(Backbone(form, 64, Pixels()), size).eval()
     out = PFedSAM(sam, 1, size)(torch.rand(1, 3, size, size), torch.tensor([[size, size]]))
     assert out.shape == (1, 1, size // 4, size // 4)
     assert sam.image_encoder.pos_embed.shape[1] == 4  # stored at its native size
@@ -153,7 +156,7 @@ def test_image_gate_gives_one_gate_per_image() -> None:
     assert len(model.experts) == 2
     assert model.first_personal_block == 0
     assert model.experts[0].per_image
-    encoder = untrained(BACKBONES["vit_tiny"], 56).image_encoder
+    encoder = load_sam("vit_tiny", 56)[0].image_encoder
     add_lmoe(encoder, (3,), 2, 2, True, torch.Generator().manual_seed(0))
     h = torch.randn(1, 4, 4, 384)
     lmoe = encoder.blocks[3].mlp.lmoe

@@ -1,10 +1,11 @@
 """Backbone weights from a file: recognised, checked, counted, loaded; or refused with a sentence.
 
-Official ``.pth`` files are read weights-only (no code in a pickle runs); ``.safetensors`` as they are.
+Published ``.pth`` files are read weights-only (no code in a pickle runs); ``.safetensors`` as they are.
 """
 
 import hashlib
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,32 +13,41 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import CheckpointError
-from .backbones import BACKBONES, Backbone
+from .backbones import BACKBONES
+from .layouts import describe, fitting_rows, translate, unwrap
+from .quantised import dequantise
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a file gave: names of the tensors that were loaded, missing, unexpected, interpolated."""
+    """What a file gave, by names of tensors.
+
+    Attributes:
+        loaded: in the model as the file has them, or interpolated.
+        missing: in the model, not in the file, and set to zero, because the file's layout has no such thing.
+        unexpected: in the file, without a place in a SAM; left out.
+        interpolated: position tables of another grid.
+        layout: whose names the file has.
+        official: the published file by name and SHA-256, or the package's own.
+        note: what else a user should know; may be empty.
+    """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     interpolated: tuple[str, ...]
+    layout: str
     official: bool
+    note: str = ""
 
     def sentence(self) -> str:
         """One line for a log."""
         kind = "official file" if self.official else "file of unknown origin"
-        return (
-            f"{kind}: {len(self.loaded)} tensors loaded, {len(self.missing)} missing, "
-            f"{len(self.unexpected)} unexpected, {len(self.interpolated)} interpolated"
+        counts = (
+            f"{len(self.loaded)} tensors loaded, {len(self.missing)} set to zero, "
+            f"{len(self.unexpected)} left out, {len(self.interpolated)} interpolated"
         )
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{kind}, {self.layout} names: {counts}" + (f"; {self.note}" if self.note else "")
 
 
 def state_digest(state: dict[str, Tensor]) -> str:
@@ -54,10 +64,11 @@ def state_digest(state: dict[str, Tensor]) -> str:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file, on the CPU.
+    """The tensors of a checkpoint file, on the CPU, under the file's own names; wrappers taken off.
 
     Raises:
-        CheckpointError: PFS-301 when the file is missing, cut, not a checkpoint, or holds code.
+        CheckpointError: PFS-301 when the file is missing, cut, not a checkpoint, or holds code; PFS-302
+            when it holds no table of tensors.
     """
     if not path.is_file():
         raise CheckpointError("PFS-301", "there is no such checkpoint file", where=str(path))
@@ -65,9 +76,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            loaded = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             "PFS-301",
@@ -82,43 +93,100 @@ def read_state(path: Path) -> dict[str, Tensor]:
             where=str(path),
             hint="compare its size with the source and fetch it again",
         ) from error
-    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    state = unwrap(loaded)
+    if state is None:
         raise CheckpointError(
             "PFS-302",
-            "the file is not a flat table of tensors",
+            "the file holds no table of tensors",
             where=str(path),
             hint="save the model's state_dict()",
         )
     return state
 
 
-def load_backbone(sam: nn.Module, backbone: Backbone, path: Path) -> LoadReport:
-    """Load a file into ``sam`` and say what matched.
+def load_backbone(sam: nn.Module, name: str, path: Path) -> LoadReport:
+    """Load a file into ``sam`` and say what matched. All of the encoder, or nothing.
 
     Args:
-        sam: from ``build_sam``; changed in place, only when everything fits.
+        sam: from ``build_sam`` for the row ``name``; changed in place, only when everything fits.
+        path: from ``weights_file``, which has checked a published name against the content.
 
     Raises:
-        CheckpointError: PFS-301 unreadable, PFS-302 another architecture or tensors missing,
-            PFS-303 named like an official file but of other content.
+        CheckpointError: PFS-301 unreadable, PFS-302 another architecture, tensors missing, or an encoder
+            with parts that the row's has not.
     """
-    state = read_state(path)
-    if path.name in {row.file for row in BACKBONES.values() if row.file}:
-        named = next(row for row in BACKBONES.values() if row.file == path.name)
-        found = file_digest(path)
-        if found != named.sha256:
-            raise CheckpointError(
-                "PFS-303",
-                f"the file's SHA-256 is {found[:16]}…, the official one is {named.sha256[:16]}…",
-                where=str(path),
-                hint="fetch it again, or rename it if it is meant to be another file",
-            )
-        official = named is backbone
-    else:
-        official = False
-    own = sam.state_dict()
+    found = read_state(path)
+    translated = translate(found)
+    if translated is None:
+        raise CheckpointError(
+            "PFS-302",
+            f"its {len(found)} tensors have the names of no SAM that is known here",
+            where=f"{min(found)} and others, in {path}",
+        )
+    state, layout, own = translated.state, translated.layout, sam.state_dict()
+    if name not in fitting_rows(state):
+        raise _another(state, name, path)
+    interpolated = _fit_shapes(state, own, path)
+    zero = [n for n in own if n not in state and re.search(layout.zero, n)]
+    missing = sorted(own.keys() - state.keys() - set(zero))
+    surplus = sorted(state.keys() - own.keys())
+    if missing:
+        raise CheckpointError(
+            "PFS-302",
+            f"{len(missing)} of {len(own)} tensors are missing ({len(surplus)} others are in the file)",
+            where=f"{missing[0]} and others, in {path}",
+            hint=f"its encoder looks like {describe(state)}; the file may be cut or be part of a model",
+        )
+    changed = [n for n in surplus if n.startswith("image_encoder.")]
+    if changed:
+        raise CheckpointError(
+            "PFS-302",
+            f"its encoder has {len(changed)} tensors more than {name}: without them it is another network",
+            where=f"{changed[0]} and others, in {path}",
+            hint="adapters that were trained elsewhere (SAM-Med2D's, for one) are not supported",
+        )
+    bad = [n for n in own if n in state and own[n].is_floating_point() and not _finite(state[n])]
+    if bad:
+        raise CheckpointError(
+            "PFS-302",
+            f"{len(bad)} tensors hold values that are not finite, or integers",
+            where=f"{bad[0]} in {path}",
+        )
+    sam.load_state_dict({n: state[n] if n in state else torch.zeros_like(own[n]) for n in own}, strict=True)
+    return LoadReport(
+        loaded=tuple(sorted(own.keys() - set(zero))),
+        missing=tuple(sorted(zero)),
+        unexpected=tuple(sorted({*surplus, *translated.dropped})),
+        interpolated=tuple(sorted(interpolated)),
+        layout=layout.title,
+        official=bool(BACKBONES[name].sha256) and path.name == BACKBONES[name].file,
+        note=layout.note,
+    )
+
+
+def load_shipped(sam: nn.Module, path: Path) -> LoadReport:
+    """Load the package's own file, whose content ``weights_file`` has checked."""
+    from safetensors.torch import load_file
+
+    state = dequantise(load_file(path))
+    sam.load_state_dict(state, strict=True)
+    return LoadReport(tuple(sorted(state)), (), (), (), "the package's", official=True)
+
+
+def _another(state: dict[str, Tensor], name: str, path: Path) -> CheckpointError:
+    rows = fitting_rows(state)
+    return CheckpointError(
+        "PFS-302",
+        f"this file is {describe(state)}, the settings say {name}",
+        where=str(path),
+        hint=f"set backbone.name = {' or '.join(rows)}" if rows else "no backbone here has this encoder",
+    )
+
+
+def _fit_shapes(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> list[str]:
+    """Names whose tables were interpolated, in ``state`` itself; any other difference is refused."""
     interpolated = []
-    for name in own.keys() & state.keys():
+    for name in sorted(own.keys() & state.keys()):
         if state[name].shape != own[name].shape:
             resized = _resize(name, state[name], own[name])
             if resized is None:
@@ -126,28 +194,21 @@ def load_backbone(sam: nn.Module, backbone: Backbone, path: Path) -> LoadReport:
                     "PFS-302",
                     f"it has shape {tuple(state[name].shape)}, the backbone {tuple(own[name].shape)}",
                     where=f"{name} in {path}",
-                    hint=f"the file looks like {_guess(state)}; set backbone.name accordingly",
+                    hint=f"its encoder looks like {describe(state)}",
                 )
             state[name] = resized
             interpolated.append(name)
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
-    if missing:
-        raise CheckpointError(
-            "PFS-302",
-            f"{len(missing)} of {len(own)} tensors are missing ({len(unexpected)} others are in the file)",
-            where=f"{missing[0]} and others, in {path}",
-            hint=f"the file looks like {_guess(state)}",
-        )
-    bad = [n for n in own if state[n].is_floating_point() and not torch.isfinite(state[n]).all()]
-    if bad:
-        raise CheckpointError("PFS-302", f"{len(bad)} tensors hold values that are not finite", where=bad[0])
-    sam.load_state_dict({name: state[name] for name in own}, strict=True)
-    return LoadReport(tuple(sorted(own)), (), tuple(unexpected), tuple(sorted(interpolated)), official)
+    return interpolated
+
+
+def _finite(value: Tensor) -> bool:
+    return value.is_floating_point() and bool(value.float().isfinite().all())
 
 
 def _resize(name: str, found: Tensor, wanted: Tensor) -> Tensor | None:
     """Position tables of another grid, interpolated; None for any other tensor."""
+    if not found.numel() or not found.is_floating_point():
+        return None
     if name.endswith("pos_embed") and found.ndim == 4 and found.shape[-1] == wanted.shape[-1]:
         size = wanted.shape[1:3]
         resized = nn.functional.interpolate(found.permute(0, 3, 1, 2).float(), size=size, mode="bicubic")
@@ -156,14 +217,3 @@ def _resize(name: str, found: Tensor, wanted: Tensor) -> Tensor | None:
         resized = nn.functional.interpolate(found.T[None].float(), size=wanted.shape[0], mode="linear")
         return resized[0].T.contiguous()
     return None
-
-
-def _guess(state: dict[str, Tensor]) -> str:
-    """Which row of BACKBONES a state dict could belong to, from the patch embedding's shape."""
-    weight = state.get("image_encoder.patch_embed.proj.weight")
-    if weight is None:
-        return "no plain-ViT SAM"
-    for name, row in BACKBONES.items():
-        if tuple(weight.shape[::2]) == (row.embed_dim, row.patch):
-            return name
-    return f"an encoder {weight.shape[0]} wide with patches of {weight.shape[-1]}"

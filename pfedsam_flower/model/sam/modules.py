@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from .backbones import Backbone
+from .backbones import Backbone, PlainViT, TinyViT
 
 
 def modeling() -> ModuleType:
@@ -34,27 +34,16 @@ def modeling() -> ModuleType:
 
 
 def build_sam(backbone: Backbone, image_size: int) -> nn.Module:
-    """A ``Sam`` with random weights, built for ``image_size`` but with ``pos_embed`` at the native size.
+    """A ``Sam`` with random weights, built for ``image_size`` but with ``pos_embed`` as it is stored.
 
     Relative position tables keep their native length too (segment-anything interpolates them at run
-    time), so official files load as they are and exported files open elsewhere.
+    time), so published files load as they are and exported files open elsewhere. The row goes with it as
+    ``sam.backbone``.
     """
     sam = modeling()
     grid = image_size // backbone.patch
-    encoder = sam.ImageEncoderViT(
-        img_size=backbone.native_size,
-        patch_size=backbone.patch,
-        embed_dim=backbone.embed_dim,
-        depth=backbone.depth,
-        num_heads=backbone.heads,
-        out_chans=256,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=backbone.relative_positions,
-        window_size=backbone.window,
-        global_attn_indexes=backbone.global_blocks,
-    )
-    return sam.Sam(
-        image_encoder=encoder,
+    model = sam.Sam(
+        image_encoder=_encoder(backbone.encoder),
         prompt_encoder=sam.PromptEncoder(256, (grid, grid), (image_size, image_size), 16),
         mask_decoder=sam.MaskDecoder(
             transformer_dim=256,
@@ -63,18 +52,50 @@ def build_sam(backbone: Backbone, image_size: int) -> nn.Module:
             iou_head_depth=3,
             iou_head_hidden_dim=256,
         ),
-        pixel_mean=list(backbone.pixel_mean),
-        pixel_std=list(backbone.pixel_std),
+        pixel_mean=list(backbone.pixels.mean),
+        pixel_std=list(backbone.pixels.std),
+    )
+    model.backbone = backbone
+    return model
+
+
+def untrained(backbone: Backbone, image_size: int, seed: int) -> nn.Module:
+    """``build_sam`` with the weights that a seed gives, for tests and benchmarks.
+
+    ``pos_embed``, zero in segment-anything's constructor, gets small values.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_sam(backbone, image_size)
+        if model.image_encoder.pos_embed is not None:
+            nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
+    return model
+
+
+def _encoder(form: PlainViT | TinyViT) -> nn.Module:
+    if isinstance(form, TinyViT):
+        from .tinyvit import TinyEncoder
+
+        return TinyEncoder(form, _neck(form.widths[-1]))
+    return modeling().ImageEncoderViT(
+        img_size=form.stored_size,
+        patch_size=form.patch,
+        embed_dim=form.width,
+        depth=form.depth,
+        num_heads=form.heads,
+        out_chans=256,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=form.relative_positions,
+        window_size=form.window,
+        global_attn_indexes=form.global_blocks,
     )
 
 
-def untrained(backbone: Backbone, image_size: int) -> nn.Module:
-    """``build_sam`` with the weights that the row's seed gives: the same on every machine.
-
-    ``pos_embed`` and the relative tables, zero in segment-anything's constructor, get small values.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(backbone.untrained_seed or 0)
-        model = build_sam(backbone, image_size)
-        nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
-    return model
+def _neck(width: int) -> nn.Module:
+    norm = modeling().common.LayerNorm2d
+    return nn.Sequential(
+        nn.Conv2d(width, 256, kernel_size=1, bias=False),
+        norm(256),
+        nn.Conv2d(256, 256, kernel_size=3, padding=1, bias=False),
+        norm(256),
+    )
