@@ -1,7 +1,7 @@
 """Every error a user can meet, in one tree.
 
 PfedsamError
-├── SettingsError     PFS-1xx   what the federation agreed on, or what a site's own settings say
+├── SettingsError     PFS-1xx   what was asked for: by the federation, a site's own settings, a prompt
 ├── DataError         PFS-2xx   a site's images, masks, split
 ├── CheckpointError   PFS-3xx   backbone weights
 ├── ContractError     PFS-4xx   what travels between site and coordinator
@@ -15,6 +15,7 @@ counts, never a path, a file name or a patient. ``local()`` stays where it arose
 CODES = {
     "PFS-101": "the settings are not valid",
     "PFS-102": "the site's own settings are not valid",
+    "PFS-103": "boxes, points or slice of a prediction cannot be used",
     "PFS-201": "the data folder is missing or has no usable cases",
     "PFS-202": "images and masks do not match",
     "PFS-203": "too few patients to train, validate and test",
@@ -24,6 +25,7 @@ CODES = {
     "PFS-301": "the backbone checkpoint is missing or cannot be read",
     "PFS-302": "the backbone checkpoint does not fit the backbone",
     "PFS-303": "the backbone checkpoint is not the official file it is named after",
+    "PFS-304": "the backbone weights inside the package are missing or altered",
     "PFS-401": "the contract differs between site and coordinator",
     "PFS-402": "arrays do not have the agreed names, shapes or types",
     "PFS-403": "values are not finite or far too large",

@@ -17,6 +17,7 @@ COMMANDS = {
     "simulate": ("simulate", "The same on Flower's simulation engine (needs the extra 'simulation')"),
     "status": ("status", "Where a run stands, from its history"),
     "report": ("report", "Table and curves of a run, from its history"),
+    "predict": ("predict", "What a backbone marks in an image for boxes and points that you give"),
 }
 
 PAGE = """\
