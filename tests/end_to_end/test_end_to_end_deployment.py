@@ -1,14 +1,18 @@
-"""A real SuperLink and real SuperNodes on loopback: killed twice, and still the same bits."""
+"""A real SuperLink and real SuperNodes on loopback: killed, recorded, and still the same bits."""
 
 import json
 import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from federation_wire import all_bytes, found_in, recording_proxy, windows
+from safetensors.numpy import load_file
 
 from pfedsam_flower.contract.schema import digest
 from pfedsam_flower.data.phantoms import write_phantoms
@@ -27,7 +31,7 @@ SETTINGS = {
     "federation.round-deadline-s": 300.0,
     "image.size": 28,
     "decoder.mode": "heads",
-    "rounds": 3,
+    "rounds": 4,
     "training.global-steps": 1,
     "training.local-steps": 1,
     "training.batch-size": 2,
@@ -69,8 +73,39 @@ def processes_named(folder: Path, name: str) -> list[int]:
     return found
 
 
+# Not "alone": its start, kept where no model is trained alone, is the first broadcast.
+PERSONAL = ("personal/", "optimiser/")
+
+
+def on_disk(sites: list[SiteSettings], name: str, parts: tuple[str, ...]) -> list[np.ndarray]:
+    """The tensors under one of ``parts`` in the files that the sites keep at the moment."""
+    stores = [Path(site.state) / "test" / site.site / "pfedsam" for site in sites]
+    files = [load_file(path) for store in stores for path in sorted(store.glob(f"{name}-*.safetensors"))]
+    return [values for file in files for key, values in file.items() if key.startswith(parts)]
+
+
+def private_texts(sites: list[SiteSettings]) -> set[bytes]:
+    """Personal keys, patients, file names and folders of the sites, as their own disks have them."""
+    texts = set()
+    for site in sites:
+        texts |= {str(Path(folder)) for folder in (site.data, site.state)}
+        images = list((Path(site.data) / "images").iterdir())
+        texts |= {image.name for image in images} | {image.stem.rpartition("-")[0] for image in images}
+        store = Path(site.state) / "test" / site.site / "pfedsam"
+        keys = [key for path in store.glob("personal-*.safetensors") for key in load_file(path)]
+        texts |= {key.removeprefix("personal/") for key in keys if key.startswith("personal/")}
+    return {text.encode() for text in texts}
+
+
+def start_supernode(link: rehearsals.Rehearsal, site: SiteSettings, address: str) -> None:
+    """A SuperNode that knows no other way to the SuperLink than ``address``."""
+    link.programs.append(rehearsals._start_supernode(replace(link, address=address), site))
+
+
 @pytest.mark.timeout(590)
-def test_killed_server_and_site_resume_to_the_bits_of_an_undisturbed_run(tmp_path: Path) -> None:
+def test_killed_after_round_2_of_4_it_resumes_to_the_same_bits_and_nothing_personal_was_on_the_wire(
+    tmp_path: Path,
+) -> None:
     write_phantoms(tmp_path / "sites", n_sites=2, patients=3, slices=1, size=48)
     sites = sites_from_file(tmp_path / "sites" / "sites.toml")
     names = {"federation.sites": ",".join(site.site for site in sites)}
@@ -84,26 +119,48 @@ def test_killed_server_and_site_resume_to_the_bits_of_an_undisturbed_run(tmp_pat
     )
 
     folder, run = tmp_path / "rehearsal", tmp_path / "runs" / "test"
-    with rehearsals.rehearsal(folder, sites, engine="deployment") as link:
+    with (
+        rehearsals.rehearsal(folder, [], engine="deployment") as link,
+        recording_proxy(link.address) as (address, recording),
+    ):
+        for site in sites:
+            start_supernode(link, site, address)
         link.run(rehearsals.app_folder(), flat)
-        wait(lambda: len(events(run, "round-end")) == 1 and len(events(run, "round-start")) == 2, "round 2")
-        for pid in processes_named(folder, "flwr-serverapp"):
+        wait(lambda: len(events(run, "round-end")) == 2, "the end of round 2")
+        killed = processes_named(folder, "flwr-serverapp")
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
         victim = link.programs[-1]
-        os.killpg(victim.pid, signal.SIGKILL)
+        os.kill(victim.pid, signal.SIGKILL)
         victim.process.wait()
         link.programs.remove(victim)
+        assert killed
+        assert len(events(run, "round-end")) == 2
+        personal = on_disk(sites, "personal", PERSONAL)
         home = folder / "flower" / sites[-1].site
         home.rename(home.with_name("before"))
-        link.programs.append(rehearsals._start_supernode(link, sites[-1]))
+        start_supernode(link, sites[-1], address)
         again = link.run(rehearsals.app_folder(), flat)
         wait(lambda: bool(events(run, "end")), "the end")
         wait(lambda: link.status(again)[0].startswith("finished"), "Flower's word")
         assert link.status(again)[0] == "finished:completed", link.last_words(again)
     assert not descendants(str(folder))
-    assert [e["first_round"] for e in events(run, "start")] == [1, 2]
+    assert [e["first_round"] for e in events(run, "start")] == [1, 3]
     assert events(run, "round-end")[-1]["shared"] == digest(undisturbed)
     assert personal_digests(sites) == personal_digests(elsewhere)
+
+    up, down = all_bytes(recording.up), all_bytes(recording.down)
+    deltas, broadcast = on_disk(sites, "reply", ("delta",)), windows([undisturbed])
+    assert len(deltas) == len(sites)  # of round 4; the closing round has none
+    assert windows(deltas)
+    assert found_in(windows(deltas), up) == windows(deltas)
+    assert found_in(broadcast, down) == broadcast
+    assert all(site.site.encode() in up for site in sites)
+
+    personal += on_disk(sites, "personal", PERSONAL)
+    assert len(windows(personal)) > 10_000
+    assert not found_in(windows(personal), up + down)
+    assert not {text for text in private_texts(sites) if text in up + down}
 
 
 @pytest.mark.timeout(400)

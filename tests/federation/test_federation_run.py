@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from federation_runs import altered, events, personal_digests, start
+from federation_wire import found_in, windows
 from flwr.app import Array, ArrayRecord, Context, Message
 from safetensors.numpy import load_file
 
@@ -37,17 +38,17 @@ def test_a_run_keeps_what_is_personal_and_shares_the_rest(
     sent = [bytes_ for _, _, bytes_ in grid.sent]
     assert len(sent) == 2 * (3 + 9)
     whole = b"".join(sent) + b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    secret: set[bytes] = set()
     for site in sites:
         store = Path(site.state) / "test" / site.site / "pfedsam"
         for path in store.glob("personal-*.safetensors"):
-            tensors = load_file(path)
-            for key, values in tensors.items():
-                if key.startswith("personal/") and values.size >= 8 and values.any():
-                    assert values.ravel()[:8].tobytes() not in whole, (site.site, key)
+            secret |= windows(v for k, v in load_file(path).items() if k != "alone")
         assert any(path.name.startswith("personal-0003") for path in store.iterdir())
         lines = (Path(site.state) / "test" / site.site / "sent.jsonl").read_text().splitlines()
         assert len(lines) == 3
         assert journal.broken_at(Path(site.state) / "test" / site.site / "sent.jsonl") is None
+    assert len(secret) > 10_000
+    assert not found_in(secret, whole)
     assert b"lmoe" not in whole.replace(b"lmoe.experts", b"").replace(b"lmoe.rank", b"").replace(
         b"lmoe.blocks", b""
     ).replace(b"lmoe.gate", b"")
@@ -62,7 +63,8 @@ def test_the_canary_search_would_find_a_leak(flat: dict[str, Any], sites: list[S
         reply.content["leak"] = ArrayRecord({"image_encoder.blocks.4.mlp.lmoe.down": Array(secret)})
 
     _, grid = start(flat, sites, altered(leak))
-    assert any(secret[:8].tobytes() in bytes_ for _, _, bytes_ in grid.sent)
+    sought = windows([secret])
+    assert found_in(sought, b"".join(bytes_ for _, _, bytes_ in grid.sent)) == sought
 
 
 def test_an_lmoe_key_is_filtered_and_the_site_named(
