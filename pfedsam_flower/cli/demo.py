@@ -19,7 +19,7 @@ DEMO_SETTINGS: dict[str, Any] = {
     "federation.minimum-sites": 3,
     "rounds": 3,
     "classes": "organ,lesion",
-    "image.size": 112,
+    "image.size": 224,
     "training.global-steps": 6,
     "training.local-steps": 4,
     "training.batch-size": 4,

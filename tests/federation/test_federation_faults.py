@@ -77,7 +77,7 @@ def test_an_exceptions_text_stays_at_the_site(
     monkeypatch.setattr(work, "load_site", load_site)
     _, grid = start(flat | {"rounds": 1, "evaluation.alone": False}, sites)
     assert {(e["site"], e["code"]) for e in events(flat, "left-out")} == {("north", "PFS-506")}
-    assert all(b"4711" not in bytes_ for _, _, bytes_ in grid.sent)
+    assert all(b"patient-4711" not in bytes_ for _, _, bytes_ in grid.sent)
 
 
 def test_a_one_patient_hospital_gets_a_clear_answer_and_the_others_go_on(
