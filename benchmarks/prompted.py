@@ -9,6 +9,7 @@ inside it; and the same network with random weights.
 
 import argparse
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -119,13 +120,13 @@ def main() -> None:
     parser.add_argument("--lite-medsam", help="LiteMedSAM's published file")
     parser.add_argument("--plain", help="plain.safetensors, as examples/pretrain writes it")
     parser.add_argument("--weights", default="", help="other weights of vit_tiny than those in the package")
-    parser.add_argument("--scratch", type=Path, default=Path("."), help="where the random weights are put")
     words = parser.parse_args()
     torch.set_num_threads(1)
-    random = words.scratch / "random.safetensors"
-    save_file(untrained(BACKBONES["vit_tiny"], 224, 0).state_dict(), random)
     rows: dict[str, Answers] = {"vit_tiny": backbone("vit_tiny", words.weights)}
-    rows["random"] = backbone("vit_tiny", str(random))
+    with tempfile.TemporaryDirectory() as folder:
+        random = Path(folder) / "random.safetensors"
+        save_file(untrained(BACKBONES["vit_tiny"], 224, 0).state_dict(), random)
+        rows["random"] = backbone("vit_tiny", str(random))
     if words.plain:
         rows["plain cut"] = backbone("vit_tiny", words.plain)
     if words.lite_medsam:

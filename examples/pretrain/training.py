@@ -83,6 +83,7 @@ class Training:
     sam: nn.Module
     helpers: Helpers
     optimiser: torch.optim.Optimizer
+    seed: int
     step: int = 0
 
     @classmethod
@@ -94,7 +95,7 @@ class Training:
         for part in (sam.image_encoder.neck, sam.prompt_encoder, sam.mask_decoder):
             part.requires_grad_(True)
         trained = [p for p in (*sam.parameters(), *helpers.parameters()) if p.requires_grad]
-        return cls(sam, helpers, torch.optim.AdamW(trained, lr=0.0, weight_decay=0.01))
+        return cls(sam, helpers, torch.optim.AdamW(trained, lr=0.0, weight_decay=0.01), seed)
 
     def save(self, path: Path) -> None:
         """Beside the old file, then in its place."""
@@ -103,13 +104,16 @@ class Training:
             "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "seed": self.seed,
         }
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a file that ``save`` wrote."""
+        """Go on from a file that ``save`` wrote; one of another seed is refused."""
         state = torch.load(path, weights_only=True, map_location="cpu")
+        if state["seed"] != self.seed:
+            raise SystemExit(f"{path} is of seed {state['seed']}, not {self.seed}; choose another --output")
         self.sam.load_state_dict(state["sam"])
         self.helpers.load_state_dict(state["helpers"])
         self.optimiser.load_state_dict(state["optimiser"])
