@@ -27,7 +27,8 @@ Written by `make settings` from `pfedsam_flower/settings`; do not edit by hand.
 
 Run settings are what the federation agrees on: they are given once, by whoever starts a run
 (`flwr run … --run-config "lora.rank=4 rounds=10"`, or `--set lora.rank=4` with `pfedsam`), and travel to
-every site. Coordinator settings are given the same way and stay at the coordinator. Site settings belong to
+every site. Coordinator settings are given the same way; no site uses
+them, but Flower hands every SuperNode the whole run config. Site settings belong to
 the hospital (`flower-supernode --node-config 'site="north" data="…" state="…"'`, or one `[[site]]` table each
 in a `sites.toml`); no message carries them and no coordinator can set them.
 
