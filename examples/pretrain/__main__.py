@@ -35,7 +35,7 @@ def main() -> None:
 
     sam = plain_cut(words.sources)
     save_file(sam.state_dict(), words.output / "plain.safetensors")
-    training = Training.start(sam, words.seed, words.device)
+    training = Training.start(sam, preset, words.seed, words.device)
     resume, log = words.output / "resume.pth", words.output / "log.jsonl"
     if resume.is_file():
         training.load(resume)
@@ -68,7 +68,7 @@ def main() -> None:
                 training.save(resume)
                 training.step -= 1
 
-        train(training, preset, words.seed, words.workers, report)
+        train(training, words.workers, report)
 
     weights = {name: value.cpu().contiguous() for name, value in sam.state_dict().items()}
     save_file(weights, words.output / "float32.safetensors")

@@ -6,7 +6,7 @@ the same kind of machine, and a run that was stopped goes on where it was.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,22 +28,27 @@ class Preset:
     """How long and how wide.
 
     Attributes:
-        steps: optimiser steps.
+        cycles: optimiser steps of each cycle of the learning rate (SGDR, Loshchilov and Hutter 2017).
         fresh: new images a step. batch: images a step in all; the rest are among the last ``memory``.
-        rate: peak learning rate of AdamW, after ``warmup`` steps, falling to zero as a cosine.
+        rate: each cycle's peak learning rate of AdamW, after ``warmup`` steps, falling to zero as a cosine.
     """
 
-    steps: int
+    cycles: tuple[int, ...]
     fresh: int
     batch: int
     memory: int
     rate: float = 5e-4
     warmup: int = 100
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return sum(self.cycles)
+
 
 PRESETS = {
-    "short": Preset(steps=300, fresh=3, batch=8, memory=256),
-    "full": Preset(steps=3200, fresh=3, batch=8, memory=768),
+    "short": Preset(cycles=(300,), fresh=3, batch=8, memory=256),
+    "full": Preset(cycles=(3200, 2800), fresh=3, batch=8, memory=768),
 }
 
 
@@ -83,11 +88,12 @@ class Training:
     sam: nn.Module
     helpers: Helpers
     optimiser: torch.optim.Optimizer
+    preset: Preset
     seed: int
     step: int = 0
 
     @classmethod
-    def start(cls, sam: nn.Module, seed: int, device: str) -> "Training":
+    def start(cls, sam: nn.Module, preset: Preset, seed: int, device: str) -> "Training":
         """Trunk frozen, everything else trained; the helpers drawn from the seed."""
         torch.manual_seed(seed)
         helpers = Helpers(len(CLASSES), sam.image_encoder.pos_embed.shape[-1]).to(device)
@@ -95,7 +101,7 @@ class Training:
         for part in (sam.image_encoder.neck, sam.prompt_encoder, sam.mask_decoder):
             part.requires_grad_(True)
         trained = [p for p in (*sam.parameters(), *helpers.parameters()) if p.requires_grad]
-        return cls(sam, helpers, torch.optim.AdamW(trained, lr=0.0, weight_decay=0.01), seed)
+        return cls(sam, helpers, torch.optim.AdamW(trained, lr=0.0, weight_decay=0.01), preset, seed)
 
     def save(self, path: Path) -> None:
         """Beside the old file, then in its place."""
@@ -104,38 +110,46 @@ class Training:
             "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
-            "seed": self.seed,
+            "settings": self._settings(),
         }
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a file that ``save`` wrote; one of another seed is refused."""
+        """Go on from a file that ``save`` wrote; one of another seed or preset is refused."""
         state = torch.load(path, weights_only=True, map_location="cpu")
-        if state["seed"] != self.seed:
-            raise SystemExit(f"{path} is of seed {state['seed']}, not {self.seed}; choose another --output")
+        if state["settings"] != self._settings():
+            raise SystemExit(
+                f"{path} is of {state['settings']}, not {self._settings()}: choose another --output"
+            )
         self.sam.load_state_dict(state["sam"])
         self.helpers.load_state_dict(state["helpers"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
 
+    def _settings(self) -> dict:
+        return {"seed": self.seed, **asdict(self.preset)}
+
 
 def learning_rate(preset: Preset, step: int) -> float:
-    """Linear warm-up, then half a cosine to zero."""
+    """In each cycle a linear warm-up, then half a cosine to zero."""
+    for length in preset.cycles:
+        if step < length:
+            break
+        step -= length
     if step < preset.warmup:
         return preset.rate * (step + 1) / preset.warmup
-    done = (step - preset.warmup) / max(1, preset.steps - preset.warmup)
+    done = (step - preset.warmup) / max(1, length - preset.warmup)
     return preset.rate * 0.5 * (1 + float(np.cos(np.pi * done)))
 
 
 def train(
     training: Training,
-    preset: Preset,
-    seed: int,
     workers: int,
     report: Callable[[int, dict[str, float]], None],
 ) -> None:
     """Run the steps that are left; ``report`` is called after each with its losses."""
+    preset, seed = training.preset, training.seed
     device = next(training.helpers.parameters()).device
     memory: deque[Remembered] = deque(maxlen=preset.memory)
     again = min(training.step * preset.fresh, preset.memory)  # after a stop: what was remembered then

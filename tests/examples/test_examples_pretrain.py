@@ -1,5 +1,6 @@
 """The making of vit_tiny's weights: images, prompts, the batched decoder, training and going on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,17 +127,17 @@ def test_area_is_the_covered_part() -> None:
 
 
 def test_training_leaves_the_trunk_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    preset = Preset(steps=4, fresh=1, batch=2, memory=2, warmup=2)
+    preset = Preset(cycles=(2, 2), fresh=1, batch=2, memory=2, warmup=1)
     seen: list[dict[str, float]] = []
-    whole = Training.start(fresh_sam(), 0, "cpu")
+    whole = Training.start(fresh_sam(), preset, 0, "cpu")
     before = {k: v.clone() for k, v in whole.sam.state_dict().items()}
-    train(whole, preset, 0, 0, lambda step, parts: seen.append(parts))
+    train(whole, 0, lambda step, parts: seen.append(parts))
     assert len(seen) == 4
     changed = {k for k, v in whole.sam.state_dict().items() if not torch.equal(v, before[k])}
     assert not {k for k in changed if k.startswith("image_encoder.") and ".neck." not in k}
     assert {"image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"} <= changed
 
-    first = Training.start(fresh_sam(), 0, "cpu")
+    first = Training.start(fresh_sam(), preset, 0, "cpu")
 
     class Stop(Exception):
         pass
@@ -148,18 +149,24 @@ def test_training_leaves_the_trunk_and_goes_on_where_it_stopped(tmp_path: Path) 
             raise Stop
 
     with pytest.raises(Stop):
-        train(first, preset, 0, 0, stop)
-    second = Training.start(fresh_sam(), 0, "cpu")
+        train(first, 0, stop)
+    second = Training.start(fresh_sam(), preset, 0, "cpu")
     second.load(tmp_path / "resume.pth")
-    train(second, preset, 0, 0, lambda step, parts: None)
+    with pytest.raises(SystemExit, match="choose another --output"):
+        Training.start(fresh_sam(), replace(preset, fresh=2), 0, "cpu").load(tmp_path / "resume.pth")
+    with pytest.raises(SystemExit, match="choose another --output"):
+        Training.start(fresh_sam(), preset, 1, "cpu").load(tmp_path / "resume.pth")
+    train(second, 0, lambda step, parts: None)
     for key, value in whole.sam.state_dict().items():
         assert torch.equal(second.sam.state_dict()[key], value), key
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
-    preset = Preset(steps=1000, fresh=1, batch=1, memory=1)
-    rates = [learning_rate(preset, step) for step in range(1000)]
-    assert rates[0] < preset.rate / 50
-    assert max(rates) == pytest.approx(preset.rate)
-    assert rates[-1] < preset.rate / 1000
-    assert np.argmax(rates) in (preset.warmup - 1, preset.warmup)
+def test_the_learning_rate_rises_and_falls_in_each_cycle() -> None:
+    preset = Preset(cycles=(1000, 500), fresh=1, batch=1, memory=1)
+    assert preset.steps == 1500
+    rates = [learning_rate(preset, step) for step in range(1500)]
+    for cycle in (rates[:1000], rates[1000:]):
+        assert cycle[0] < preset.rate / 50
+        assert max(cycle) == pytest.approx(preset.rate)
+        assert cycle[-1] < preset.rate / 1000
+        assert np.argmax(cycle) in (preset.warmup - 1, preset.warmup)
