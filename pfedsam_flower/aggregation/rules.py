@@ -4,6 +4,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from .factors import Tensors, product_factors
+
+Rule = Callable[[Tensors, np.ndarray, Mapping[str, np.ndarray], Mapping[str, int]], np.ndarray]
+"""(tensors in packed order, broadcast, deltas by site, weights by site) → the next shared parameters."""
+
 
 def weighted_mean(deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]) -> np.ndarray:
     """sum_k n_k delta_k / sum_k n_k, in float64, in the order of site names, cast to float32 last.
@@ -28,6 +33,28 @@ def weighted_mean(deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]) 
     return (total / sum(weights.values())).astype(np.float32)
 
 
-RULES: dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, int]], np.ndarray]] = {
-    "mean": weighted_mean,
-}
+def mean(
+    tensors: Tensors, broadcast: np.ndarray, deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]
+) -> np.ndarray:
+    """Broadcast + weighted mean, entry by entry, LoRA's factors like everything else (FedAvg, 1602.05629)."""
+    return (broadcast.astype(np.float64) + weighted_mean(deltas, weights)).astype(np.float32)
+
+
+def product(
+    tensors: Tensors, broadcast: np.ndarray, deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]
+) -> np.ndarray:
+    """As ``mean``, but each LoRA pair becomes the best rank-r pair of the mean product (FLAP-SAM, 2407.21739;
+    FlexLoRA, 2402.11505).
+    """
+    shared = mean(tensors, broadcast, deltas, weights)
+    factors = product_factors(tensors, broadcast, deltas, weights)
+    start = 0
+    for key, shape in tensors:
+        size = int(np.prod(shape))
+        if key in factors:
+            shared[start : start + size] = factors[key].ravel()
+        start += size
+    return shared
+
+
+RULES: dict[str, Rule] = {"mean": mean, "product": product}

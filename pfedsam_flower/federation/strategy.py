@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from ..aggregation.factors import factor_errors
 from ..aggregation.rules import RULES
 from ..aggregation.weights import WEIGHTS
 from ..contract.checks import SHARED, check_reply, surplus_arrays
@@ -114,11 +115,20 @@ class PFedSAMStrategy(Strategy):
         return True
 
     def aggregate(self) -> np.ndarray:
-        """Broadcast + the rule's mean of the admitted deltas, float32 [n_values]."""
+        """The next shared parameters by the run's rule, float32 [n_values].
+
+        How far averaging LoRA's factors is from averaging their products goes into the history, per layer.
+        """
+        assert self.request is not None
         weigh = WEIGHTS[self.run.aggregation.weights]
         deltas = {site: one.delta for site, one in self.admitted.items() if one.delta is not None}
-        mean = RULES[self.run.aggregation.rule](deltas, {s: weigh(self.admitted[s].reply) for s in deltas})
-        return (self.packed.astype(np.float64) + mean).astype(np.float32)
+        weights = {site: weigh(self.admitted[site].reply) for site in deltas}
+        tensors, rule = self.contract.tensors, self.run.aggregation.rule
+        errors = factor_errors(tensors, self.packed, deltas, weights)
+        if errors:
+            rounded = {layer.removesuffix("_a"): round(error, 5) for layer, error in errors.items()}
+            self.folder.log("aggregation", round=self.request.round, rule=rule, factor_errors=rounded)
+        return RULES[rule](tensors, self.packed, deltas, weights)
 
     # Flower's five hooks, on top of the above
 

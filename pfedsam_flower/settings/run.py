@@ -57,8 +57,23 @@ class ImageSettings(Section):
         description="Side in pixels of the square that the network sees; a multiple of the backbone's patch. "
         "For vit_b/l/h 224, 448 and 896 fill SAM's 14-token windows exactly; 256 costs twice 224. "
         "Sizes at which the weights were trained: vit_tiny 224, lite_medsam 256, all others 1024.")
+    plane: Literal["acquisition", "axial", "coronal", "sagittal", "stored"] = Field("acquisition",
+        description="How volumes are cut into slices: acquisition cuts across the axis whose spacing is clearly the "
+        "largest (1.2 times the others), and axially where there is none. Slices lie as radiologists see them; "
+        "stored leaves everything as it is in the file.")
+    spacing_mm: float = Field(0.0, ge=0, le=100,
+        description="Millimetres per pixel of the square; a slice that does not fit is shrunk until it does. "
+        "0: the longest side of each slice becomes the size, whatever its spacing.")
+    neighbours: int = Field(0, ge=0, le=1,
+        description="1: the slices before and after come in as first and third channel (grey volumes only).")
+    intensity: Literal["percentiles", "window"] = Field("percentiles",
+        description="What becomes 0..255: a range of percentiles of each case, or one window of values for all (CT).")
     clip_low: float = Field(0.5, ge=0, lt=50, description="Percentile of a case's intensities that becomes 0.")
     clip_high: float = Field(99.5, gt=50, le=100, description="Percentile of a case's intensities that becomes 255.")
+    window_low: float = Field(-160.0, ge=-1e6, le=1e6,
+        description="Value that becomes 0 with intensity = window; Hounsfield units in CT.")
+    window_high: float = Field(240.0, ge=-1e6, le=1e6,
+        description="Value that becomes 255 with intensity = window; -160 to 240 is a usual soft tissue window.")
 
 
 class LoraSettings(Section):
@@ -106,7 +121,7 @@ class DistillationSettings(Section):
 
 
 class AggregationSettings(Section):
-    rule: str = Field("mean", description="A row of RULES: how deltas become one.")
+    rule: str = Field("mean", description="A row of RULES: mean, or product (each LoRA pair becomes the best pair of the mean product).")
     weights: str = Field("patients", description="A row of WEIGHTS: what a site counts for.")
     largest_norm: float = Field(1000.0, gt=0, description="A delta with a larger Euclidean norm is left out by name.")
 
@@ -122,7 +137,7 @@ class RunSettings(Section):
     """All that the sites of one federation must agree on."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="Every random draw derives from it.")
-    rounds: int = Field(4, ge=1, le=10_000, description="Rounds of training; a closing round follows.")
+    rounds: int = Field(4, ge=0, le=10_000, description="Rounds of training; a closing round follows. 0: the preflight alone.")
     method: str = Field("pfedsam", description="A row of METHODS.")
     classes: Names = Field(("organ", "lesion"), min_length=1, description="Classes to segment, comma separated; one output channel each.")
     federation: FederationSettings = FederationSettings()

@@ -118,8 +118,9 @@ def test_no_site_at_all_is_refused() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_keeps_shape_and_dtype(rule: str) -> None:
     deltas = {"a": np.ones(3, np.float32), "b": np.zeros(3, np.float32)}
-    result = RULES[rule](deltas, {"a": 1, "b": 1})
+    result = RULES[rule]([("bias", (3,))], np.zeros(3, np.float32), deltas, {"a": 1, "b": 1})
     assert (result.shape, result.dtype) == ((3,), np.float32)
+    np.testing.assert_array_equal(result, np.full(3, 0.5, np.float32))
 
 
 def test_what_a_site_counts_for() -> None:
