@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save_file
 
 from pfedsam_flower.data.cases import CaseData, samples_of
+from pfedsam_flower.data.fitting import InputRule, input_rule
 from pfedsam_flower.data.transforms import augment
-from pfedsam_flower.evaluation.score import patient_overlaps
+from pfedsam_flower.evaluation.score import tally
 from pfedsam_flower.learning.batches import batches
 from pfedsam_flower.learning.phases import global_phase, local_phase
 from pfedsam_flower.learning.seeds import derive
@@ -57,7 +58,8 @@ def one_run(
     """Train and test after each of the two rounds."""
     built = build(run, checkpoint)
     train = some_patients(data.train, patients, run.seed)
-    samples = [sample for case in train for sample in samples_of(case, run.image.size)]
+    rule = input_rule(run.image, built.model.pixels.stretch)
+    samples = [sample for case in train for sample in samples_of(case, rule)]
     moments: dict = {}
     lines = []
     for number in range(1, ROUNDS + 1):
@@ -83,7 +85,7 @@ def one_run(
         moments = result.optimiser
         seconds = time.monotonic() - started
         scores = {
-            name: round(test(built, data, by_site, personal), 4)
+            name: round(test(built, data, rule, by_site, personal), 4)
             for name, personal in (("global", False), ("personalised", True))
         }
         lines.append(
@@ -92,15 +94,18 @@ def one_run(
     return lines
 
 
-def test(built: Built, data: Pooled, by_site: bool, personal: bool) -> float:
+def test(built: Built, data: Pooled, rule: InputRule, by_site: bool, personal: bool) -> float:
     """Mean Dice over the test patients; with ``by_site``, within each site first."""
     found: dict[str, list[CaseData]] = defaultdict(list)
     for case in data.test:
         found[data.site_of[case.case.id] if by_site else ""].append(case)
     means = []
     for cases in found.values():
-        logits = [predict_logits(built.model, case.image, personal=personal) for case in cases]
-        overlaps, _ = patient_overlaps(cases, logits)
+        logits = (
+            predict_logits(built.model, case.image, rule, case.spacing_mm, personal=personal)
+            for case in cases
+        )
+        overlaps = tally(cases, logits).overlaps
         defined = [d for d in (one.dice for one in overlaps.values()) if d is not None]
         means.append(np.mean(defined))
     return float(np.mean(means))

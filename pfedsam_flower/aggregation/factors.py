@@ -87,10 +87,11 @@ def _stacked(
     sites = sorted(deltas)
     start, moved = split(tensors, broadcast), {site: split(tensors, deltas[site]) for site in sites}
     shares = np.array([weights[site] for site in sites], np.float64) / sum(weights[s] for s in sites)
-    return [
-        (a, b, (shares, *(np.stack([start[key] + moved[s][key] for s in sites]) for key in (a, b))))
-        for a, b in pairs(tensors)
-    ]
+
+    def of_all(key: str) -> np.ndarray:
+        return np.stack([start[key] + moved[site][key] for site in sites])
+
+    return [(a, b, (shares, of_all(a), of_all(b))) for a, b in pairs(tensors)]
 
 
 def _norm_of_sum(shares: np.ndarray, b_all: np.ndarray, a_all: np.ndarray) -> float:

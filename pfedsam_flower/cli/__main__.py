@@ -13,11 +13,13 @@ from ..errors import PfedsamError
 COMMANDS = {
     "demo": ("demo", "A short federation of phantom hospitals on this machine, with table and picture"),
     "phantoms": ("phantoms", "Write phantom hospitals: site folders with images, masks and a sites.toml"),
+    "prepare": ("prepare", "Turn a public collection, as it unpacks, into site folders"),
+    "check-data": ("check_data", "Is a site's data fit: facts, findings with remedies, a contact sheet"),
     "rehearse": ("rehearse", "Run a federation on this machine with Flower's real processes, one per site"),
     "simulate": ("simulate", "The same on Flower's simulation engine (needs the extra 'simulation')"),
     "status": ("status", "Where a run stands, from its history"),
     "report": ("report", "Table and curves of a run, from its history"),
-    "predict": ("predict", "What a backbone marks in an image for boxes and points that you give"),
+    "predict": ("predict", "Masks of a trained run, or what a backbone marks for boxes and points"),
 }
 
 PAGE = """\

@@ -58,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
         return 1
     run_folder = Path(coordinator.folder) / settings.federation.name
     written = write_report(run_folder)
-    picture = _picture(sites, run_folder, folder / "demo.png")
     show_report(read_history(run_folder))
     say("")
+    pictures = [("picture", _picture(sites, run_folder, folder / "demo.png"))] if settings.rounds else []
     for text, path in (
-        ("picture", picture),
+        *pictures,
         *((path.name, path) for path in written),
         ("hospitals", folder / "hospitals"),
         ("run folder", run_folder),

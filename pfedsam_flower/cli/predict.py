@@ -1,48 +1,123 @@
-"""``pfedsam predict IMAGE``: what a backbone marks for boxes and points that a person gives."""
+"""``pfedsam predict INPUT``: masks of a trained run, or what a backbone marks for boxes and points."""
 
 import argparse
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError, StoreError
-from ..model.sam.backbones import BACKBONES, size_problems
+from ..errors import SettingsError
+from ..model.sam.backbones import BACKBONES
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ..prediction.prompts import Box, Point, Prompt
+    from ..prediction.prompts import Box, Point
 
 EPILOG = """\
-One object is asked for with a box, with points, or with a box and points. Several boxes are
-several objects, without points. Pixels count from 0 at the upper left of the image as it is
-stored, whatever --size is; the mask has the image's own size.
+With a trained run (--run): masks of the run's classes for every image of INPUT, on each image's
+own grid. NAME.nii.gz, or a PNG or TIFF where the image has no spacing: 0 is background, n the
+n-th class of the run; where two classes claim a voxel, the later one of the list has it
+(--per-class keeps both). labels.json says which value is which. The folder must be new or empty.
 
-A backbone is asked here, not a site's trained model: that one knows classes, not prompts.
-MedSAM and LiteMedSAM were trained with boxes alone: their answer to points means little.
-Intensities are put in 0..255 as before training: the file's 0.5th percentile becomes 0, its
-99.5th 255.
+  deployed      the mix of its models that the site chose in the closing round (with --site)
+  personalised  the final shared parameters with the site's experts (with --site)
+  global        the final shared parameters alone
+
+Without --run a backbone is asked, not a site's model: that one knows classes, not prompts. One
+object is asked for with a box, with points, or with a box and points; several boxes are several
+objects, without points. Pixels count from 0 at the upper left of the image as it is stored,
+whatever --size is. MedSAM and LiteMedSAM were trained with boxes alone: their answer to points
+means little. Written: IMAGE-mask-1.png (0 and 255), one for each object, and IMAGE-overlay.png.
 
 examples:
+  pfedsam predict scans --run runs/phantoms --sites sites.toml --site north --output masks
+  pfedsam predict scan.nii.gz --run runs/phantoms --model global --output masks
+  pfedsam predict scans --run runs/phantoms --sites sites.toml --site north \\
+      --references drawn-by-hand --output masks
   pfedsam predict scan.png --box 40,30,180,170 --output check
-  pfedsam predict scan.png --point 90,80 --point 30,30,0 --output check
-  pfedsam predict volume.nii.gz --slice 17 --box 40,30,180,170 \\
+  pfedsam predict volume.nii.gz --slice 17 --point 90,80 --point 30,30,0 \\
       --backbone vit_b --checkpoint sam_vit_b_01ec64.pth --output check
-
-written to the folder: IMAGE-mask-1.png (0 and 255), one for each object, and IMAGE-overlay.png.
 """
+
+PROMPTED = ("box", "point", "slice", "backbone", "size")
+TRAINED = ("model", "sites", "site", "per_class", "probabilities", "references", "tolerance")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of both ways."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    names = [name for name, row in BACKBONES.items() if row.prompt_masks]
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="PNG, TIFF, JPEG or NIfTI")
+    parser.usage = "pfedsam predict INPUT --output FOLDER (--run RUN | --box BOX | --point POINT) [OPTIONS]"
     parser.add_argument(
+        "input",
+        type=Path,
+        metavar="INPUT",
+        help="an image or DICOM series folder (one of several: FOLDER#UID); with --run a folder of them too",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for what is written")
+    parser.add_argument("--checkpoint", default="", metavar="FILE", help="weights, where none are included")
+    parser.add_argument("--json", action="store_true", help="print the answer for programs to read")
+    _add_trained(parser.add_argument_group("a trained run"))
+    _add_prompted(parser.add_argument_group("a backbone, with boxes and points"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decides which way is meant; the exit status.
+
+    Raises:
+        SettingsError: PFS-103 when options of both are mixed.
+    """
+    trained = args.run is not None
+    strange = [
+        name for name in (PROMPTED if trained else TRAINED) if getattr(args, name) not in (None, False, [])
+    ]
+    if strange:
+        names = ", ".join("--" + name.replace("_", "-") for name in strange)
+        reason = (
+            "does not go with --run: a trained model knows classes, no prompts" if trained else "needs --run"
+        )
+        raise SettingsError("PFS-103", f"{names} {reason}", hint="see pfedsam predict --help")
+    if trained:
+        from . import predict_trained
+
+        return predict_trained.run(args)
+    from . import predict_prompted
+
+    return predict_prompted.run(args)
+
+
+def _add_trained(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--run",
+        type=Path,
+        metavar="RUN",
+        help="run folder, with settings.json and round-*/shared.safetensors",
+    )
+    group.add_argument("--sites", type=Path, metavar="FILE", help="sites.toml, or the site's own node config")
+    group.add_argument("--site", metavar="NAME", help="whose models, device and labels; see --sites")
+    group.add_argument(
+        "--model", choices=("deployed", "personalised", "global"), help="see below (default: deployed)"
+    )
+    group.add_argument(
+        "--per-class", action="store_true", help="also classes/CLASS/NAME: each class by itself"
+    )
+    group.add_argument(
+        "--probabilities", action="store_true", help="also probabilities/CLASS/NAME: float32, 0 to 1"
+    )
+    group.add_argument(
+        "--references", type=Path, metavar="FOLDER", help="masks of the same names: writes scores.csv"
+    )
+    group.add_argument(
+        "--tolerance",
+        type=_distance,
+        metavar="MM",
+        help="of the surface Dice, in pixels where there is no spacing (default: 2)",
+    )
+
+
+def _add_prompted(group: "argparse._ArgumentGroup") -> None:
+    names = [name for name, row in BACKBONES.items() if row.prompt_masks]
+    group.add_argument(
         "--box", type=_box, action="append", default=[], metavar="X1,Y1,X2,Y2", help="around one object"
     )
-    parser.add_argument(
+    group.add_argument(
         "--point",
         type=_point,
         action="append",
@@ -50,135 +125,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y[,0]",
         help="on the object; with ,0 beside it",
     )
-    parser.add_argument("--slice", type=int, metavar="N", help="of a volume, the first is 0")
-    parser.add_argument(
-        "--backbone", choices=names, default="vit_tiny", metavar="NAME", help=", ".join(names)
+    group.add_argument("--slice", type=int, metavar="N", help="of a volume, the first is 0")
+    group.add_argument(
+        "--backbone", choices=names, metavar="NAME", help=", ".join(names) + " (default: vit_tiny)"
     )
-    parser.add_argument("--checkpoint", default="", metavar="FILE", help="weights, where none are included")
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="side of the network's square (default: its own)",
+    group.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side of the network's square (default: its own)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for mask and overlay")
-    parser.add_argument("--json", action="store_true", help="print the answer for programs to read")
 
 
-def run(args: argparse.Namespace) -> int:
-    from ..data.readers import stem_of
-    from ..prediction.prompts import check_prompts
-    from ..reports.prompted import write_mask, write_overlay
-    from .render import say
-
-    prompts = objects_of(args.box, args.point)
-    size = input_size(args.backbone, args.size)
-    image = read_slice(args.image, args.slice)
-    check_prompts(prompts, *image.shape[:2])
-    name = stem_of(args.image) + ("" if args.slice is None else f"-slice{args.slice}")
-    files = [args.output / f"{name}-mask-{number + 1}.png" for number in range(len(prompts))]
-    overlay = args.output / f"{name}-overlay.png"
-    new_files([*files, overlay])
-
-    from ..model.sam.load import load_sam  # torch: seconds, when all that was asked is known to be possible
-    from ..prediction.prompted import predict_prompted
-
-    sam, report = load_sam(args.backbone, size, args.checkpoint)
-    weights = f"{args.backbone}, {report.sentence()}"
-    if not args.json:
-        say(weights)
-    answers = predict_prompted(sam.eval(), image, prompts)
-    objects = []
-    for prompt, answer, file in zip(prompts, answers, files, strict=True):
-        write_mask(answer.mask, file)
-        pixels = int(answer.mask.sum())
-        asked = {"box": prompt.box, "points": prompt.points}
-        objects.append(asked | {"pixels": pixels, "quality": answer.quality, "mask": str(file)})
-        if not args.json:
-            say(f"{prompt}: {pixels} pixels, quality {answer.quality:.2f} by its own estimate, {file}")
-    write_overlay(image, prompts, [answer.mask for answer in answers], overlay)
-    if args.json:
-        print(json.dumps({"weights": weights, "objects": objects, "overlay": str(overlay)}, indent=2))
-    else:
-        say(f"overlay: {overlay}")
-    return 0
-
-
-def objects_of(boxes: "Sequence[Box]", points: "Sequence[Point]") -> "list[Prompt]":
-    """One prompt per object: each box alone, or all points together with the one box that there may be.
-
-    Raises:
-        SettingsError: PFS-103 when it cannot be told to which of several boxes the points belong.
-    """
-    from ..prediction.prompts import Prompt
-
-    if len(boxes) > 1 and points:
-        raise SettingsError(
-            "PFS-103",
-            f"{len(boxes)} boxes are {len(boxes)} objects, and nothing says to which the points belong",
-            hint="ask for an object with box and points by itself",
-        )
-    if points:
-        return [Prompt(boxes[0] if boxes else None, tuple(points))]
-    return [Prompt(box) for box in boxes]
-
-
-def read_slice(path: Path, number: int | None) -> "np.ndarray":
-    """One slice of an image file, float32 [H, W, C] in 0..255; the percentiles are those of the whole file.
-
-    Raises:
-        DataError: PFS-204 when the file cannot be read.
-        SettingsError: PFS-103 when it has several slices and ``number`` is None, or has no such slice.
-    """
-    from ..data.cases import to_255
-    from ..data.readers import read_image
-    from ..settings.run import ImageSettings
-
-    values, clip = read_image(path).values, ImageSettings()
-    there = f"it has {len(values)} slice(s), 0 to {len(values) - 1}"
-    if number is None and len(values) > 1:
-        raise SettingsError("PFS-103", f"{there}; say which one with --slice N", where=str(path))
-    if number is not None and not 0 <= number < len(values):
-        raise SettingsError("PFS-103", f"there is no slice {number}: {there}", where=str(path))
-    return to_255(values, clip.clip_low, clip.clip_high)[number or 0]
-
-
-def new_files(paths: "Sequence[Path]") -> None:
-    """Makes the folder of ``paths``, in which none of them may exist yet.
-
-    Raises:
-        StoreError: PFS-604 when one does, or the folder cannot be made.
-    """
-    there = [path for path in paths if path.exists()]
-    if there:
-        raise StoreError(
-            "PFS-604",
-            "the file exists; nothing was written.",
-            where=str(there[0]),
-            hint="choose another folder with --output, or move the file away",
-        )
+def _distance(text: str) -> float:
     try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            "PFS-604", f"the folder cannot be made: {error.strerror}.", where=str(paths[0].parent)
-        ) from error
-
-
-def input_size(backbone: str, size: int | None) -> int:
-    """``size``, or the backbone's own.
-
-    Raises:
-        SettingsError: PFS-101 when the backbone cannot work at it.
-    """
-    from ..settings.run import ImageSettings
-    from ..settings.sources import findings, refuse
-
-    if size is None:
-        return BACKBONES[backbone].native_size
-    _, problems = findings(ImageSettings, {"size": size})
-    refuse(problems or size_problems(backbone, size))
-    return size
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a distance")
+    return value
 
 
 def _box(text: str) -> "Box":

@@ -1,15 +1,16 @@
 """What a person sees: live progress, one line per event where there is no terminal, the final table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from ..reports import tables
+from ..reports import preflight, tables
 from ..reports.history import PARTS, Event, History, Site, metric
 
 Show = Callable[[Event], None]
@@ -39,17 +40,42 @@ def progress(history: History) -> Iterator[Show]:
         yield lambda event: None
 
 
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function that shows (number, of how many) as a bar; silent where there is no terminal."""
+    out = Console(stderr=True)
+    if not out.is_terminal:
+        yield lambda number, n: None
+        return
+    with Progress(console=out, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda number, n: bar.update(task, completed=number, total=n)
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table of texts; the first column to the left, the others to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
 def event_line(event: Event) -> str | None:
     """One event as a sentence for a log; None for kinds that a reader need not see."""
     kind, site, number = event["event"], event.get("site"), event.get("round")
     if kind == "start":
+        rounds = f"rounds {event.get('first_round')} to {event.get('rounds')}"
         return (
             f"run of federation {event.get('federation')}: method {event.get('method')}, "
-            f"rounds {event.get('first_round')} to {event.get('rounds')}, "
+            f"{rounds if event.get('rounds') else 'preflight only'}, "
             f"{tables.bytes_text(event.get('bytes_per_message', 0))} per message"
         )
     if kind == "site":
         return f"{site} joined: {_patients(event)} patients to train, validate, test"
+    if kind == "preflight":
+        return f"{site} looked through its data: {preflight.findings_text(event.get('facts', {}))}"
     if kind == "round-start":
         return f"{_round_name(event)} begins: {', '.join(event.get('sites', ()))}"
     if kind == "reply":
@@ -101,7 +127,7 @@ def headline(history: History) -> str:
     name, rounds = history.start.get("federation"), history.start.get("rounds")
     now = history.rounds[-1] if history.rounds else None
     if history.end:
-        where = history.status
+        where = history.status if rounds else f"preflight {history.status}"
     elif now is None:
         where = "waiting for the sites"
     else:
@@ -172,8 +198,28 @@ def final_table(history: History) -> Table:
     return table
 
 
+def facts_table(history: History) -> Table:
+    """What the sites said of their data: one column per site, so that it fits 80 columns."""
+    title = "What the sites said of their data (<5: one to four; – : not said)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    answers = preflight.rows(history.facts, history.start.get("classes", ()))
+    table.add_column("", style="bold", no_wrap=True)
+    for site, *_ in answers:
+        table.add_column(site)
+    for place, heading in enumerate(preflight.HEADINGS[1:], 1):
+        table.add_row(heading, *(Text(row[place]) for row in answers))
+    return table
+
+
 def show_report(history: History) -> None:
-    """Prints the final table and its sentences."""
+    """Prints what the data is like, the final table and its sentences."""
+    if history.facts:
+        console().print(facts_table(history))
+        say("")
+    if history.start.get("rounds") == 0:
+        for line in troubles(history):
+            say(line)
+        return
     console().print(final_table(history))
     for sentence in tables.sentences(history):
         say(sentence)
@@ -182,6 +228,8 @@ def show_report(history: History) -> None:
 def show_status(history: History) -> None:
     """Prints where the run stands."""
     say(headline(history))
+    if history.facts and not history.rounds:
+        console().print(facts_table(history))
     console().print(site_table(history))
     for line in troubles(history):
         say(line)

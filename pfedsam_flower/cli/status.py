@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
             "kind": now.kind if now else None,
             "rounds": history.start.get("rounds"),
             "last-event": history.last_time or None,
+            "preflight": history.facts,
             "sites": {name: state(history, site) for name, site in history.sites.items()},
         }
         print(json.dumps(answer, indent=2))

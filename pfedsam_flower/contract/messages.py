@@ -6,9 +6,9 @@ title, counts.
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import ContractError
+from ..errors import CODES, ContractError
 
 FlatSettings = dict[str, bool | int | float | str]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -97,6 +97,108 @@ class RoundReply(Record):
     delta: str = ""
     delta_norm: Finite = 0.0
     refusal: Refusal | None = None
+
+
+FEW: Literal["<5"] = "<5"
+SMALLEST_COUNT = 5
+"""Counts of 1 to 4 never leave a site: they travel as ``FEW``."""
+
+
+def _not_few(n: int) -> int:
+    if 0 < n < SMALLEST_COUNT:
+        raise ValueError(f"counts below {SMALLEST_COUNT} do not travel")
+    return n
+
+
+def _known(code: str) -> str:
+    if code not in CODES:
+        raise ValueError("not a code of this software")
+    return code
+
+
+def _three_axes(letters: str) -> str:
+    if sorted(letters.translate(str.maketrans("LPI", "RAS"))) != ["A", "R", "S"]:
+        raise ValueError("not three axes such as LPS")
+    return letters
+
+
+Count = Literal["<5"] | Annotated[int, Field(ge=0, strict=True), AfterValidator(_not_few)]
+Code = Annotated[str, AfterValidator(_known)]
+Orientation = Annotated[str, AfterValidator(_three_axes)]
+
+
+class Range(Record):
+    """Between which values the cases of a site lie; how the ends are chosen: ``site.preflight``."""
+
+    low: Finite
+    high: Finite
+
+
+class ClassFacts(Record):
+    """One class at a site.
+
+    Attributes:
+        annotated: whether the site's labels name it.
+        cases: cases in which it occurs.
+        share: of all voxels of the site; absent where it occurs in fewer than five cases.
+    """
+
+    annotated: bool
+    cases: Count
+    share: Finite | None = None
+
+
+class PreflightRequest(Record):
+    """Before round 1: look through all of your data and say what it is like.
+
+    Attributes:
+        deadline_s: seconds after which the ClientApp ends itself.
+    """
+
+    kind: Literal["preflight"] = "preflight"
+    settings: FlatSettings
+    deadline_s: float = Field(gt=0)
+
+
+class PreflightReply(Record):
+    """What a site's data is like: counts and ranges over its cases, agreed words, nothing else.
+
+    Ranges are absent where fewer than five cases stand behind them.
+
+    Attributes:
+        slices, height, width: of the slices as the network gets them, pixels.
+        spacing_between, spacing_row, spacing_column: mm, from cases that know theirs.
+        orientations: cases by where their stored axes point, as in ``LPS``.
+        channels: cases by number of channels.
+        intensity_low, intensity_middle, intensity_high: percentiles 1, 50 and 99 of a case's stored values.
+        classes: in the order of the run's setting ``classes``.
+        duplicates: images whose content occurred before.
+        errors, warnings: number of findings by code.
+        refused: set when the site cannot take part with this data; the code of the first error.
+    """
+
+    kind: Literal["preflight"] = "preflight"
+    site: SiteName
+    cases: Count = 0
+    patients: Count = 0
+    slices: Range | None = None
+    height: Range | None = None
+    width: Range | None = None
+    spacing_between: Range | None = None
+    spacing_row: Range | None = None
+    spacing_column: Range | None = None
+    spacing_known: Count = 0
+    orientations: dict[Orientation, Count] = {}
+    channels: dict[Literal["1", "3"], Count] = {}
+    intensity_low: Range | None = None
+    intensity_middle: Range | None = None
+    intensity_high: Range | None = None
+    classes: tuple[ClassFacts, ...] = ()
+    empty_masks: Count = 0
+    duplicates: Count = 0
+    errors: dict[Code, Count] = {}
+    warnings: dict[Code, Count] = {}
+    refused: Code | None = None
 
 
 RecordT = TypeVar("RecordT", bound=Record)

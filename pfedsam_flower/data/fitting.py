@@ -1,39 +1,69 @@
 """Images and masks → the square that the network sees, and back."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
+from ..settings.run import ImageSettings
 
-def fit(image: np.ndarray, size: int, stretch: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
-    """The image with its longest side resized to ``size``, zeros added at the right and bottom.
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a slice becomes the square that the network sees.
+
+    Attributes:
+        size: side S of the square, pixels.
+        stretch: both sides of a slice become ``size``; the backbone's pixel rule says which.
+        spacing_mm: mm per pixel of the square; 0: the longest side of a slice becomes ``size``.
+        neighbours: slices before and after that become channels 1 and 3; 0: the slice alone.
+    """
+
+    size: int
+    stretch: bool = False
+    spacing_mm: float = 0.0
+    neighbours: int = 0
+
+
+Spacing = tuple[float, float, float] | None
+"""mm between slices, rows and columns, where they are known."""
+
+
+def input_rule(image: ImageSettings, stretch: bool) -> InputRule:
+    """The federation's rule; ``stretch`` as the backbone wants it (``PFedSAM.pixels.stretch``)."""
+    return InputRule(image.size, stretch, image.spacing_mm, image.neighbours)
+
+
+def fit(image: np.ndarray, rule: InputRule, spacing_mm: Spacing = None) -> tuple[np.ndarray, tuple[int, int]]:
+    """The image at the size that the rule gives it, zeros added at the right and bottom.
 
     Args:
         image: float32 [H, W, C] in 0..255.
-        size: side S of the square, pixels.
-        stretch: both sides become ``size`` instead; the backbone's pixel rule says which.
 
     Returns:
         float32 [C, S, S] in 0..255, and (h, w), the part of it that is image.
+
+    Raises:
+        ValueError: the rule wants a spacing and there is none.
     """
-    h, w = fitted_shape(image.shape[0], image.shape[1], size, stretch)
-    square = np.zeros((image.shape[2], size, size), np.float32)
+    h, w = fitted_shape(image.shape[0], image.shape[1], rule, spacing_mm)
+    square = np.zeros((image.shape[2], rule.size, rule.size), np.float32)
     for channel in range(image.shape[2]):
         square[channel, :h, :w] = _resize(image[..., channel], (h, w))
     return np.clip(square, 0.0, 255.0, out=square), (h, w)
 
 
-def fit_target(mask: np.ndarray, size: int, stretch: bool = False) -> np.ndarray:
+def fit_target(mask: np.ndarray, rule: InputRule, spacing_mm: Spacing = None) -> np.ndarray:
     """The masks on the same square as soft targets: the share of each pixel that the class covers.
 
     Args:
         mask: bool [K, H, W].
-        size, stretch: as for ``fit``.
 
     Returns:
         float32 [K, S, S] in 0..1.
     """
-    h, w = fitted_shape(mask.shape[1], mask.shape[2], size, stretch)
-    square = np.zeros((mask.shape[0], size, size), np.float32)
+    h, w = fitted_shape(mask.shape[1], mask.shape[2], rule, spacing_mm)
+    square = np.zeros((mask.shape[0], rule.size, rule.size), np.float32)
     for k, one in enumerate(mask):
         if one.any():
             square[k, :h, :w] = _area(_area(one, h).T, w).T
@@ -52,12 +82,44 @@ def unfit(square: np.ndarray, valid: tuple[int, int], shape: tuple[int, int]) ->
     return np.stack(planes)
 
 
-def fitted_shape(height: int, width: int, size: int, stretch: bool = False) -> tuple[int, int]:
-    """(h, w) of an image on the square: all of it, or longest side ``size``, one pixel at least."""
-    if stretch:
-        return size, size
-    longest = max(height, width)
-    return max(1, round(height * size / longest)), max(1, round(width * size / longest))
+def fitted_shape(height: int, width: int, rule: InputRule, spacing_mm: Spacing = None) -> tuple[int, int]:
+    """(h, w) of a slice on the square, one pixel at least; see ``InputRule``.
+
+    With a working spacing, a slice that would not fit is shrunk until it does, both sides alike.
+
+    Raises:
+        ValueError: the rule wants a spacing and there is none.
+    """
+    if rule.stretch:
+        return rule.size, rule.size
+    high, wide = _extent(height, width, rule, spacing_mm)
+    if not rule.spacing_mm or is_shrunk(height, width, rule, spacing_mm):
+        longest = max(high, wide)
+        high, wide = high * rule.size / longest, wide * rule.size / longest
+    return max(1, round(high)), max(1, round(wide))
+
+
+def is_shrunk(height: int, width: int, rule: InputRule, spacing_mm: Spacing) -> bool:
+    """Whether a slice does not fit the square at the working spacing (False where none is set)."""
+    return bool(rule.spacing_mm) and round(max(_extent(height, width, rule, spacing_mm))) > rule.size
+
+
+def channel_places(place: int, n_slices: int, neighbours: int) -> list[int]:
+    """The slices that are the channels of slice ``place``: itself, or with the neighbours on both sides.
+
+    Beyond the ends of a volume its first or last slice stands in.
+    """
+    around = range(place - neighbours, place + neighbours + 1)
+    return [min(max(one, 0), n_slices - 1) for one in around]
+
+
+def _extent(height: int, width: int, rule: InputRule, spacing_mm: Spacing) -> tuple[float, float]:
+    """Height and width at the working spacing, in pixels; as they are where none is set."""
+    if not rule.spacing_mm:
+        return height, width
+    if spacing_mm is None:
+        raise ValueError("a working spacing is set, and the slices have none")
+    return height * spacing_mm[1] / rule.spacing_mm, width * spacing_mm[2] / rule.spacing_mm
 
 
 def _resize(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -1,31 +1,68 @@
 """The setting ``labels``: which mask values stand for which class."""
 
+import logging
+from collections.abc import Mapping
+
+from ..settings.site import SiteSettings
 from ..settings.sources import refuse, suggest
+from .layouts import value_names
 from .readers import LARGEST_LABEL
 
+log = logging.getLogger(__name__)
+LabelMap = tuple[frozenset[int], ...]
 
-def label_map(labels: str, classes: tuple[str, ...]) -> tuple[frozenset[int], ...]:
+
+def label_map(
+    labels: str, classes: tuple[str, ...], names: Mapping[str, frozenset[int]] | None = None
+) -> LabelMap:
     """Mask values of each class, in order of ``classes``.
 
-    An empty text gives the first class value 1, the second 2, and so on. A class that a text leaves
+    An empty text gives each class the values of that name, where the data set itself names values;
+    where it does not, the first class value 1, the second 2, and so on. A class that a text leaves
     out is not annotated at this site (empty set): it is kept out of loss and metrics, which is not
     the same as background.
 
     Args:
-        labels: for example ``organ=128+255,lesion=255``; classes may overlap.
+        labels: for example ``organ=128+255,lesion=255`` or ``prostate=PZ+TZ``; classes may overlap.
+        names: mask values by the name that the data set gives them (``layouts.value_names``).
 
     Raises:
         SettingsError: PFS-102 with every fault.
     """
-    values, problems = parse_labels(labels, classes)
+    values, problems = parse_labels(labels, classes, names)
     refuse(problems, "PFS-102", "the setting labels")
     return values
 
 
-def parse_labels(labels: str, classes: tuple[str, ...]) -> tuple[tuple[frozenset[int], ...], list[str]]:
+def labels_of(site: SiteSettings, classes: tuple[str, ...]) -> LabelMap:
+    """``label_map`` of a site: its setting, and the names that its data set gives to values.
+
+    Raises:
+        SettingsError: PFS-102 with every fault.
+    """
+    values, problems = site_labels(site, classes)
+    refuse(problems, "PFS-102", "the setting labels")
+    return values
+
+
+def site_labels(site: SiteSettings, classes: tuple[str, ...]) -> tuple[LabelMap, list[str]]:
+    """``parse_labels`` of a site; what names of the data set have become stands in the log."""
+    names = value_names(site)
+    values, problems = parse_labels(site.labels, classes, names)
+    if names and not problems:
+        taken = zip(classes, values, strict=True)
+        told = ", ".join(f"{name}={'+'.join(map(str, sorted(v))) or 'not annotated'}" for name, v in taken)
+        log.info("%s: mask values, the data set's own names considered: %s", site.site, told)
+    return values, problems
+
+
+def parse_labels(
+    labels: str, classes: tuple[str, ...], names: Mapping[str, frozenset[int]] | None = None
+) -> tuple[LabelMap, list[str]]:
     """The mapping and one sentence per fault; with faults the mapping is not to be used."""
+    names = names or {}
     if not labels.strip():
-        return tuple(frozenset({i + 1}) for i in range(len(classes))), []
+        return _unsaid(classes, names)
     found: dict[str, frozenset[int]] = {}
     problems = []
     for entry in labels.split(","):
@@ -39,14 +76,35 @@ def parse_labels(labels: str, classes: tuple[str, ...]) -> tuple[tuple[frozenset
         elif name in found:
             problems.append(f"labels: {name!r} is given twice; join its values with +")
         else:
-            parts = [part.strip() for part in text.split("+")]
-            wrong = [
-                p
-                for p in parts
-                if not (p.isascii() and p.isdigit() and 0 < len(p) < 10 and 0 < int(p) <= LARGEST_LABEL)
-            ]
-            problems += [
-                f"labels: {name}: {p!r} is not a whole number from 1 to {LARGEST_LABEL}" for p in wrong
-            ]
-            found[name] = frozenset() if wrong else frozenset(map(int, parts))
+            found[name], wrong = _values([part.strip() for part in text.split("+")], names)
+            problems += [f"labels: {name}: {sentence}" for sentence in wrong]
     return tuple(found.get(name, frozenset()) for name in classes), problems
+
+
+def _unsaid(classes: tuple[str, ...], names: Mapping[str, frozenset[int]]) -> tuple[LabelMap, list[str]]:
+    """Without a text: names of the data set that are the classes, or one value per class in order."""
+    if not names:
+        return tuple(frozenset({i + 1}) for i in range(len(classes))), []
+    if set(names) == set(classes):
+        return tuple(names[name] for name in classes), []
+    example = f"{classes[0]}={'+'.join(names)}" if classes else ""
+    return tuple(frozenset() for _ in classes), [
+        f"labels: the data set names its values {', '.join(names)}, the federation's classes are "
+        f"{', '.join(classes)}; say which is which, for example {example}"
+    ]
+
+
+def _values(parts: list[str], names: Mapping[str, frozenset[int]]) -> tuple[frozenset[int], list[str]]:
+    """Mask values of numbers and names, and one sentence per part that is neither."""
+    values: set[int] = set()
+    wrong = []
+    for part in parts:
+        if part.isascii() and part.isdigit() and len(part) < 10 and 0 < int(part) <= LARGEST_LABEL:
+            values.add(int(part))
+        elif part in names:
+            values |= names[part]
+        elif names and not part[:1].isdigit():
+            wrong.append(f"{part!r} is no name of the data set; {suggest(part, list(names))}")
+        else:
+            wrong.append(f"{part!r} is not a whole number from 1 to {LARGEST_LABEL}")
+    return (frozenset() if wrong else frozenset(values)), wrong

@@ -1,19 +1,27 @@
 """A site's whole data: loaded for work, or looked over before work starts. The door of this room."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from ..contract.software import software
 from ..errors import PfedsamError
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
-from .cases import CaseData, Sample, load_case, samples_of
+from .cache import Cache, Entry, Made, in_memory
+from .cases import CaseData, Sample, Squares, load_case, samples_of, squares_of
 from .findings import Finding, of_error, refuse, some
-from .fitting import fit, fit_target, unfit
-from .labels import label_map, parse_labels
+from .fitting import InputRule, fit, fit_target, input_rule, is_shrunk, unfit
+from .labels import label_map, labels_of, site_labels
 from .layouts import Case, find_cases, survey
+from .pixels import Grid
+from .planes import Slicing
 from .readers import read_grid
 from .splits import PARTS, Split, load_or_make_split, plan_split
 
@@ -32,20 +40,42 @@ __all__ = [
     "unfit",
 ]
 
+log = logging.getLogger(__name__)
+ThingT = TypeVar("ThingT")
+
+
+class Lazy(Sequence[ThingT]):
+    """Things that are made each time they are asked for: no more of them are in memory than are in use."""
+
+    def __init__(self, makers: Sequence[Callable[[], ThingT]]) -> None:
+        self._makers = makers
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    @overload
+    def __getitem__(self, place: int) -> ThingT: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Lazy[ThingT]": ...
+
+    def __getitem__(self, place: int | slice) -> "ThingT | Lazy[ThingT]":
+        return Lazy(self._makers[place]) if isinstance(place, slice) else self._makers[place]()
+
 
 @dataclass(frozen=True, eq=False)
 class SiteData:
     """What a site trains, validates and tests on, in the order of case ids.
 
     Attributes:
-        train: one sample per slice at the working size.
-        validation, test: cases on their own grid.
+        train: one sample per slice at the working size, mapped from disk when it is asked for.
+        validation, test: cases on their own grid, likewise.
         annotated: bool [K], which classes this site annotates.
     """
 
-    train: list[Sample]
-    validation: list[CaseData]
-    test: list[CaseData]
+    train: Sequence[Sample]
+    validation: Sequence[CaseData]
+    test: Sequence[CaseData]
     split: Split
     annotated: np.ndarray
 
@@ -66,30 +96,121 @@ def load_site(
     *,
     parts: Collection[str] = PARTS,
     stretch: bool = False,
+    cache: Path | None = None,
 ) -> SiteData:
     """The site's data; parts that are not asked for stay empty and are not read.
 
     Args:
         split_path: the recorded split; written on first use.
         stretch: training samples fill the square (see ``fit``); the backbone's pixel rule says so.
+        cache: folder of the prepared arrays; None: they stay in memory.
 
     Raises:
         SettingsError: PFS-102 labels or patient expression.
-        DataError: PFS-201 … PFS-206.
-        StoreError: PFS-604 when the split cannot be recorded.
+        DataError: PFS-201 … PFS-207.
+        StoreError: PFS-604 when the split or prepared arrays cannot be written.
     """
-    labels = label_map(site.labels, run.classes)
+    labels = labels_of(site, run.classes)
     cases = find_cases(site)
     split = load_or_make_split(split_path, cases, site, run.seed)
+    rule = input_rule(run.image, stretch)
+    shelf = None if cache is None else Cache(cache)
 
-    def load(part: str) -> list[CaseData]:
+    def prepared(part: str, made: Callable[[CaseData], Made]) -> list[tuple[Case, Entry]]:
         patients = set(getattr(split, part)) if part in parts else set()
-        return [load_case(case, labels, run.image) for case in cases if case.patient in patients]
+        depends_on = [software(), _libraries(), part == "train", run.image.model_dump(), stretch]
+        depends_on.append([sorted(values) for values in labels])
+        found = []
+        for case in cases:
+            if case.patient in patients:
 
-    train = [sample for case in load("train") for sample in samples_of(case, run.image.size, stretch)]
+                def make(case: Case = case) -> Made:
+                    return made(load_case(case, labels, run.image))
+
+                entry = in_memory(make()) if shelf is None else shelf.entry(case, depends_on, make)
+                found.append((case, entry))
+        return found
+
+    train = prepared("train", lambda data: _as_squares(data, rule))
+    validation, test = prepared("validation", _as_slices), prepared("test", _as_slices)
+    if shelf is not None:
+        shelf.close(cases)
+    _say_shrunk([entry for _, entry in (*train, *validation, *test)], rule)
+    samples = [
+        partial(_sample, case, entry, place, rule.neighbours)
+        for case, entry in train
+        for place in range(entry.facts["shape"][0])
+    ]
     return SiteData(
-        train, load("validation"), load("test"), split, np.array([bool(values) for values in labels])
+        Lazy(samples),
+        Lazy([partial(_case_data, case, entry) for case, entry in validation]),
+        Lazy([partial(_case_data, case, entry) for case, entry in test]),
+        split,
+        np.array([bool(values) for values in labels]),
     )
+
+
+def _as_slices(data: CaseData) -> Made:
+    facts = {
+        "shape": data.image.shape[:3],
+        "annotated": data.annotated.tolist(),
+        "spacing_mm": data.spacing_mm,
+        "grid": asdict(data.grid),
+        "slicing": asdict(data.slicing),
+    }
+    return {"image": data.image, "target": data.target}, facts
+
+
+def _as_squares(data: CaseData, rule: InputRule) -> Made:
+    squares = squares_of(data, rule)
+    facts = _as_slices(data)[1] | {"valid": squares.valid}
+    return {"image": squares.image, "target": squares.target}, facts
+
+
+def _case_data(case: Case, entry: Entry) -> CaseData:
+    facts, grid = entry.facts, entry.facts["grid"]
+    return CaseData(
+        case,
+        entry.array("image"),
+        entry.array("target"),
+        np.array(facts["annotated"]),
+        _numbers(facts["spacing_mm"]),
+        Grid(tuple(grid["shape"]), _numbers(grid["spacing_mm"]), _numbers(grid["frame"])),
+        Slicing(tuple(facts["slicing"]["axes"]), tuple(facts["slicing"]["flips"])),
+    )
+
+
+def _sample(case: Case, entry: Entry, place: int, neighbours: int) -> Sample:
+    facts = entry.facts
+    squares = Squares(
+        case, entry.array("image"), entry.array("target"), np.array(facts["annotated"]), tuple(facts["valid"])
+    )
+    return squares.sample(place, neighbours)
+
+
+def _numbers(values: list[float] | None) -> Any:
+    return None if values is None else tuple(values)
+
+
+def _libraries() -> list[str]:
+    return [version(name) for name in ("numpy", "pillow", "SimpleITK")]
+
+
+def _say_shrunk(entries: list[Entry], rule: InputRule) -> None:
+    """One line for all cases whose slices do not fit the square at the working spacing."""
+    shrunk = [
+        entry
+        for entry in entries
+        if is_shrunk(entry.facts["shape"][1], entry.facts["shape"][2], rule, entry.facts["spacing_mm"])
+    ]
+    if shrunk:
+        log.info(
+            "the slices of %d of %d cases do not fit %d pixels at %g mm and are shrunk",
+            len(shrunk),
+            len(entries),
+            rule.size,
+            rule.spacing_mm,
+        )
 
 
 def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts:
@@ -101,7 +222,7 @@ def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts
         DataError: with all findings at once, PFS-201 … PFS-206.
         SettingsError: PFS-102 when only the site's settings are wrong.
     """
-    labels, problems = parse_labels(site.labels, run.classes)
+    labels, problems = site_labels(site, run.classes)
     findings = [Finding("PFS-102", problem) for problem in problems]
     cases, more = survey(site)
     findings += more
@@ -127,13 +248,17 @@ def _check_first(case: Case, labels: tuple[frozenset[int], ...], run: RunSetting
 
 
 def _check_grids(cases: list[Case]) -> list[Finding]:
-    """Unreadable headers and pairs of different grids, each as one finding."""
-    unreadable, different = [], []
+    """Unreadable headers, files that are no volume and pairs of different grids, each as one finding."""
+    unreadable, unusable, different = [], [], []
     for case in cases:
         try:
             difference = read_grid(case.image).difference(read_grid(case.mask))
         except PfedsamError as error:
-            unreadable.append(f"{Path(error.where).name}: {error.message}")
+            told = f"{Path(error.where).name}: {error.message}"
+            if error.code == "PFS-207":  # its hint lists what there is, the series of a folder for example
+                unusable.append(f"{told}; {error.hint}")
+            else:
+                unreadable.append(told)
         else:
             if difference:
                 different.append(f"{case.id}: {difference}")
@@ -141,6 +266,9 @@ def _check_grids(cases: list[Case]) -> list[Finding]:
     if unreadable:
         text = f"{len(unreadable)} cases have a file that cannot be read: {some(unreadable)}"
         findings.append(Finding("PFS-204", text, {"unreadable_cases": len(unreadable)}))
+    if unusable:
+        text = f"{len(unusable)} cases have a file that is not one regular volume: {some(unusable)}"
+        findings.append(Finding("PFS-207", text, {"unusable_cases": len(unusable)}))
     if different:
         text = f"{len(different)} images have another grid than their masks: {some(different)}"
         findings.append(Finding("PFS-202", text, {"pairs_that_differ": len(different)}))

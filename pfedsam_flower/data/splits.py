@@ -12,10 +12,11 @@ from pathlib import Path
 from ..errors import DataError, StoreError
 from ..settings.site import SiteSettings
 from .findings import some
-from .layouts import Case
+from .layouts import PARTS, Case
+
+__all__ = ["PARTS", "Split", "declared_split", "load_or_make_split", "make_split", "plan_split"]
 
 log = logging.getLogger(__name__)
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,31 @@ def make_split(patients: Iterable[str], validation_share: float, test_share: flo
     return Split(*(tuple(sorted(part)) for part in parts))
 
 
-def load_or_make_split(path: Path, cases: list[Case], site: SiteSettings, seed: int) -> Split:
-    """The recorded split of ``path``; on first use it is made and recorded there.
+def declared_split(cases: list[Case]) -> Split | None:
+    """The split that the site has decided itself (column split of a manifest); None where it has not.
 
     Raises:
-        DataError: PFS-203 too few patients; PFS-206 the record is damaged, or a patient in it has no
-            files any more. The record is never overwritten.
+        DataError: PFS-203 when it leaves a part without a patient.
+    """
+    parts = {part: sorted({case.patient for case in cases if case.part == part}) for part in PARTS}
+    if not any(parts.values()):
+        return None
+    for part, patients in parts.items():
+        if not patients:
+            raise DataError(
+                "PFS-203",
+                f"the site's own split has no patient for {part}",
+                hint="name all three parts in the column split, or none",
+            )
+    return Split(**{part: tuple(patients) for part, patients in parts.items()})
+
+
+def load_or_make_split(path: Path, cases: list[Case], site: SiteSettings, seed: int) -> Split:
+    """The recorded split of ``path``; on first use it is made, or the site's own taken, and recorded there.
+
+    Raises:
+        DataError: PFS-203 too few patients; PFS-206 the record is damaged, a patient in it has no files
+            any more, or the site's own split now says otherwise. The record is never overwritten.
         StoreError: PFS-604 when it cannot be written.
     """
     split = plan_split(path, cases, site, seed)
@@ -76,9 +96,12 @@ def load_or_make_split(path: Path, cases: list[Case], site: SiteSettings, seed: 
 def plan_split(path: Path, cases: list[Case], site: SiteSettings, seed: int) -> Split:
     """The same, without writing anything."""
     patients = {case.patient for case in cases}
+    declared = declared_split(cases)
     if not path.exists():
-        return make_split(patients, site.validation_share, site.test_share, seed)
+        return declared or make_split(patients, site.validation_share, site.test_share, seed)
     split = _read(path)
+    if declared:
+        _refuse_moved(split, declared, path)
     missing = sorted(split.patients - patients)
     if missing:
         raise DataError(
@@ -92,6 +115,26 @@ def plan_split(path: Path, cases: list[Case], site: SiteSettings, seed: int) -> 
     if new:
         log.warning("%d new patients are not in the recorded split and stay unused: %s", len(new), some(new))
     return split
+
+
+def _refuse_moved(split: Split, declared: Split, path: Path) -> None:
+    """PFS-206 when a recorded patient has been moved to another part since."""
+    moved = [
+        f"{patient} from {old} to {new}"
+        for old in PARTS
+        for new in PARTS
+        if old != new
+        for patient in getattr(split, old)
+        if patient in getattr(declared, new)
+    ]
+    if moved:
+        raise DataError(
+            "PFS-206",
+            f"the manifest moves {len(moved)} patients to another part than is recorded: {some(moved)}",
+            where=str(path),
+            hint="undo that; or, for a new federation only, move the record away and start anew",
+            counts={"moved_patients": len(moved)},
+        )
 
 
 def _rank(seed: int, patient: str) -> bytes:

@@ -1,6 +1,7 @@
-"""Cases and their logits → scores per patient → numbers that may be reported."""
+"""Cases and their logits, one case at a time → scores per patient → numbers that may be reported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -12,65 +13,68 @@ PRIOR_PATIENTS = 4
 """Validation sets are small: the mix is drawn towards equal shares as if so many patients had voted."""
 
 
-def patient_overlaps(
-    cases: Sequence[CaseData], logits: Sequence[np.ndarray]
-) -> tuple[dict[tuple[str, int], Overlap], dict[str, float]]:
-    """Overlap per (patient, annotated class), and counts of cases with nothing to find.
+@dataclass(eq=False)
+class Tally:
+    """What one model marked, counted case after case; no voxel is kept.
 
-    Args:
-        logits: [K, D, H, W] per case, on the case's own grid.
-
-    Returns:
-        The overlaps; and ``empty``, cases × classes without reference, and ``marked``, of those with a mark.
+    Attributes:
+        overlaps: per (patient, annotated class).
+        empty: cases x classes without reference. marked: of those, the ones with a mark.
     """
-    found: dict[tuple[str, int], Overlap] = {}
-    empty = marked = 0
-    for case, values in zip(cases, logits, strict=True):
+
+    overlaps: dict[tuple[str, int], Overlap] = field(default_factory=dict)
+    empty: int = 0
+    marked: int = 0
+
+    def add(self, case: CaseData, logits: np.ndarray) -> None:
+        """One more case; logits [K, D, H, W] on its own grid."""
         for k in np.flatnonzero(case.annotated):
-            one = overlap(values[k] > 0, case.target[k])
+            one = overlap(logits[k] > 0, case.target[k])
             key = (case.case.patient, int(k))
-            found[key] = found.get(key, Overlap()) + one
-            empty += one.reference == 0
-            marked += one.reference == 0 and one.predicted > 0
-    return found, {"empty": float(empty), "marked": float(marked)}
+            self.overlaps[key] = self.overlaps.get(key, Overlap()) + one
+            self.empty += one.reference == 0
+            self.marked += one.reference == 0 and one.predicted > 0
+
+    @property
+    def dice(self) -> float | None:
+        """Mean over patients and annotated classes, None when none is defined."""
+        return mean_dice(self.overlaps.values())
 
 
-def dice_of(cases: Sequence[CaseData], logits: Sequence[np.ndarray]) -> float | None:
-    """Mean Dice over patients and annotated classes."""
-    return mean_dice(patient_overlaps(cases, logits)[0].values())
+def tally(cases: Iterable[CaseData], logits: Iterable[np.ndarray]) -> Tally:
+    """All cases counted; both may be generators, then one case is in memory at a time."""
+    counted = Tally()
+    for case, values in zip(cases, logits, strict=True):
+        counted.add(case, values)
+    return counted
 
 
-def sum_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Their sum, first to last."""
-    total = arrays[0]
-    for array in arrays[1:]:
-        total = total + array
+def mixed(logits: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:
+    """The models' logits of one case, each times its share of the mix, summed in the order of names."""
+    names = sorted(logits)
+    total = mix[names[0]] * logits[names[0]]
+    for name in names[1:]:
+        total = total + mix[name] * logits[name]
     return total
 
 
-def mixed(logits: Mapping[str, Sequence[np.ndarray]], mix: Mapping[str, float]) -> list[np.ndarray]:
-    """The models' logits, each times its share of the mix, summed per case."""
-    n_cases = len(next(iter(logits.values())))
-    return [sum_of([mix[name] * logits[name][i] for name in sorted(logits)]) for i in range(n_cases)]
+def candidates(names: Iterable[str]) -> list[dict[str, float]]:
+    """The mixes that are tried, shares by name: all alike first, then every smaller group alike."""
+    ordered = sorted(names)
+    groups = [group for size in range(len(ordered), 0, -1) for group in combinations(ordered, size)]
+    return [{name: float(name in group) / len(group) for name in ordered} for group in groups]
 
 
-def choose_mix(cases: Sequence[CaseData], logits: Mapping[str, Sequence[np.ndarray]]) -> dict[str, float]:
-    """Which mix of its models a site should deploy: shares by name that sum to 1.
+def choose_mix(mixes: Sequence[Mapping[str, float]], scores: Sequence[float | None]) -> Mapping[str, float]:
+    """The mix with the best score on validation, the earlier one of equals; not defined counts as worst."""
+    defined = [-1.0 if score is None else score for score in scores]
+    return mixes[defined.index(max(defined))]
 
-    The best on validation of: all alike, every pair alike, each model by itself (the earlier one of
-    equals). Validation sets are small, so the shares are shrunk towards all alike: with n patients
-    (n · best + PRIOR · alike) / (n + PRIOR).
 
-    Args:
-        logits: per model its logits of every case.
-    """
-    names = sorted(logits)
-    groups = [group for size in range(len(names), 0, -1) for group in combinations(names, size)]
-    groups.sort(key=lambda group: (len(group) != len(names), -len(group)))
-    shares = [{name: float(name in group) / len(group) for name in names} for group in groups]
-    defined = [dice_of(cases, mixed(logits, mix)) for mix in shares]
-    scores = [-1.0 if score is None else score for score in defined]
-    best = scores.index(max(scores))
-    n = len({case.case.patient for case in cases})
-    alike, chosen = shares[0], shares[best]
-    return {name: (n * chosen[name] + PRIOR_PATIENTS * alike[name]) / (n + PRIOR_PATIENTS) for name in names}
+def shrunk(mix: Mapping[str, float], n_patients: int) -> dict[str, float]:
+    """The mix, drawn towards all alike: (n · mix + PRIOR · alike) / (n + PRIOR)."""
+    alike = 1.0 / len(mix)
+    return {
+        name: (n_patients * share + PRIOR_PATIENTS * alike) / (n_patients + PRIOR_PATIENTS)
+        for name, share in mix.items()
+    }

@@ -12,10 +12,11 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 
-from ..contract.messages import HelloRequest, RoundRequest
+from ..contract.messages import HelloRequest, PreflightRequest, RoundRequest
 from ..errors import ContractError, PfedsamError, SettingsError
 from ..settings.site import SiteSettings
 from ..settings.sources import site_from_flat, sites_from_file
+from .preflight import PREFLIGHT
 from .records import content, packed_of, words_of
 
 SITES_VARIABLE = "PFEDSAM_SITES"
@@ -33,9 +34,20 @@ def build_client_app() -> ClientApp:
         with _only_public():
             site = this_site(context)
             request = words_of(message, HelloRequest)
-        reply = answer_hello(request, site)
+            reply = answer_hello(request, site)
         if reply.refusal is not None:
             log(WARNING, "%s cannot take part: %s", site.site, reply.refusal.text)
+        return Message(content(reply), reply_to=message)
+
+    @app.query(PREFLIGHT)
+    def preflight(message: Message, context: Context) -> Message:
+        from ..site.preflight import answer_preflight
+
+        with _only_public():
+            site = this_site(context)
+            request = words_of(message, PreflightRequest)
+            with _ended_after(request.deadline_s, context):
+                reply = answer_preflight(request, site)
         return Message(content(reply), reply_to=message)
 
     @app.train()
@@ -43,17 +55,23 @@ def build_client_app() -> ClientApp:
         with _only_public():
             site = this_site(context)
             request = words_of(message, RoundRequest)
-        with_watchdog = "partition-id" not in context.node_config and not os.environ.get("PFEDSAM_IN_PROCESS")
-        if with_watchdog:
-            # a ClientApp that hangs would block its hospital for ever: no one else ends it
-            faulthandler.dump_traceback_later(request.deadline_s, exit=True, file=sys.stderr)
-        try:
+        with _ended_after(request.deadline_s, context):
             return _round(message, request, site)
-        finally:
-            if with_watchdog:
-                faulthandler.cancel_dump_traceback_later()
 
     return app
+
+
+@contextmanager
+def _ended_after(deadline_s: float, context: Context) -> Iterator[None]:
+    """Ends a ClientApp that hangs: no one else does, and it would block its hospital for ever."""
+    if "partition-id" in context.node_config or os.environ.get("PFEDSAM_IN_PROCESS"):
+        yield  # this process has other work than this one message
+        return
+    faulthandler.dump_traceback_later(deadline_s, exit=True, file=sys.stderr)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @contextmanager
@@ -64,6 +82,9 @@ def _only_public() -> Iterator[None]:
     except PfedsamError as error:
         log(ERROR, "%s", error.local())
         raise RuntimeError(error.public()) from None
+    except Exception as error:  # its text may hold paths or names
+        log(ERROR, "unexpected", exc_info=True)
+        raise RuntimeError(PfedsamError("PFS-506", type(error).__name__).public()) from None
 
 
 def this_site(context: Context) -> SiteSettings:

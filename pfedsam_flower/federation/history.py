@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from ..contract.schema import Contract, digest
 from ..errors import FederationError, StoreError
+from ..reports.history import parse_event
 from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from ..site.files import write_whole
@@ -78,7 +79,14 @@ class RunFolder:
                     hint="use the checkpoint and version that the run was started with",
                 )
             newest = self._newest(contract)
-            if newest is not None and newest[0] >= run.rounds and self.finished():
+            if newest is not None and newest[0] > 0 and run.rounds == 0:
+                raise FederationError(
+                    "PFS-504",
+                    f"{run.federation.name} has trained {newest[0]} rounds; rounds = 0 is for a new run",
+                    where=str(self.path),
+                    hint="choose another federation.name for a preflight alone",
+                )
+            if newest is not None and newest[0] >= run.rounds > 0 and self.finished():
                 raise FederationError(
                     "PFS-505",
                     f"{run.federation.name} is complete after {newest[0]} rounds",
@@ -98,12 +106,20 @@ class RunFolder:
 
     def finished(self) -> bool:
         """Whether the newest line of the history says that the run was completed."""
-        try:
-            lines = (self.path / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return False
-        ends = [line for line in lines if '"event": "end"' in line or '"event": "start"' in line]
+        ends = [line for line in self._lines() if '"event": "end"' in line or '"event": "start"' in line]
         return bool(ends) and '"status": "completed"' in ends[-1]
+
+    def examined(self) -> set[str]:
+        """Names of the sites whose newest preflight had no errors."""
+        events = filter(None, (parse_event(line.encode()) for line in self._lines()))
+        newest = {event["site"]: event["facts"] for event in events if event["event"] == "preflight"}
+        return {site for site, facts in newest.items() if not facts.get("refused")}
+
+    def _lines(self) -> list[str]:
+        try:
+            return (self.path / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
 
     def _newest(self, contract: Contract) -> tuple[int, np.ndarray] | None:
         for path in sorted(self.path.glob("round-*/shared.safetensors"), reverse=True):

@@ -50,7 +50,7 @@ def combinations(run: RunSettings) -> list[str]:
         found.append("federation.sites: a name is given twice")
     if run.training.global_steps == 0:
         found.append("training.global-steps = 0: nothing would be shared")
-    if run.training.personal_from > run.rounds + 1:
+    if run.rounds and run.training.personal_from > run.rounds + 1:
         found.append(f"training.personal-from = {run.training.personal_from}: later than the closing round")
     return found
 

@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from ..contract.messages import HelloReply, HelloRequest
 from ..errors import CODES, ContractError
 from .history import RunFolder
+from .preflight import Preflight
 from .records import content, words_of
 
 HELLO_TTL_S = 120.0
@@ -24,6 +25,7 @@ class Roster:
     who it is, and the newest node that answers to a name has it.
 
     Attributes:
+        preflight: what each site has to pass after it has said who it is.
         nodes: node id by site name, of sites that can take part; shared with the strategy.
         refused: sites that cannot take part, with the reason's code.
         online: node ids that Flower holds to be online.
@@ -32,6 +34,7 @@ class Roster:
     grid: Grid
     hello: HelloRequest
     folder: RunFolder
+    preflight: Preflight
     expected: tuple[str, ...]
     nodes: dict[str, int]
     refused: dict[str, str] = field(default_factory=dict)
@@ -58,6 +61,11 @@ class Roster:
                 asked = message.metadata.reply_to_message_id
                 if asked in self.asked:
                     self._take(self.asked.pop(asked), message)
+        for site, node, code in self.preflight.look(self.online):
+            if code:
+                self.refused[site] = code
+            else:
+                self._join(site, node)
 
     def present(self) -> list[str]:
         """Names of the sites that can be asked now, sorted."""
@@ -92,8 +100,6 @@ class Roster:
             self.nodes.pop(reply.site, None)
             self.folder.log("refused", site=reply.site, code=code, text=text)
             return
-        self.refused.pop(reply.site, None)
-        self.nodes[reply.site] = node
         self.folder.log(
             "site",
             site=reply.site,
@@ -101,3 +107,11 @@ class Roster:
             n_validation_patients=reply.n_validation_patients,
             n_test_patients=reply.n_test_patients,
         )
+        if reply.site in self.preflight.passed:
+            self._join(reply.site, node)
+        else:
+            self.preflight.expect(reply.site, node)
+
+    def _join(self, site: str, node: int) -> None:
+        self.refused.pop(site, None)
+        self.nodes[site] = node

@@ -36,6 +36,9 @@ def run_rounds(
         FederationError: PFS-501 when fewer than ``federation.minimum-sites`` take part, with the names.
     """
     run, contract = strategy.run, strategy.contract
+    if run.rounds == 0:  # preflight only
+        wait_for_sites(roster, run, sleep)
+        return packed
     for number in range(first, run.rounds + 1):
         _one(grid, strategy, roster, folder, _request("train", number, run, contract, packed), packed, sleep)
         packed = strategy.aggregate()
@@ -71,6 +74,8 @@ def _request(
 def wait_for_sites(roster: Roster, run: RunSettings, sleep: Callable[[float], None]) -> list[str]:
     """Names of the sites to ask: all that are named, or at least the minimum, within the start deadline.
 
+    Sites that are looking through their data then are waited for longer, each for a round deadline at most.
+
     Raises:
         FederationError: PFS-501 with the names of those that are missing or refused.
     """
@@ -78,15 +83,18 @@ def wait_for_sites(roster: Roster, run: RunSettings, sleep: Callable[[float], No
     while True:
         roster.look()
         present = roster.present()
-        settled = not roster.absent() if roster.expected else not roster.asked
-        late = time.monotonic() >= limit
+        busy = roster.preflight.busy(roster.online)  # that has its own deadline
+        settled = not busy and (not roster.absent() if roster.expected else not roster.asked)
+        late = not busy and time.monotonic() >= limit
         if len(present) >= run.federation.minimum_sites and (settled or late):
+            roster.preflight.tell()
             return present
         hopeless = (
             bool(roster.expected)
             and len(roster.expected) - len(roster.refused) < run.federation.minimum_sites
         )
-        if late or (hopeless and not roster.asked):
+        if late or (hopeless and not roster.asked and not busy):
+            roster.preflight.tell()
             raise too_few(roster, present, run)
         sleep(POLL_S)
 

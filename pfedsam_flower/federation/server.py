@@ -1,4 +1,4 @@
-"""The ServerApp: settings checked, run folder opened or resumed, rounds, closing round."""
+"""The ServerApp: settings checked, run folder opened or resumed, preflight, rounds, closing round."""
 
 from logging import ERROR, INFO
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..settings.sources import to_flat
 from ..site.files import locked
 from .history import RunFolder
 from .plan import read_plan
+from .preflight import Preflight
 from .roster import Roster
 from .rounds import run_rounds
 from .strategy import PFedSAMStrategy
@@ -69,14 +70,16 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
         )
         strategy = PFedSAMStrategy(run, contract, folder)
         hello = HelloRequest(software=software(), settings=dict(to_flat(run)))
-        roster = Roster(grid, hello, folder, run.federation.sites, strategy.nodes)
+        # a run that has trained goes on with the sites that were looked through; others are still asked
+        preflight = Preflight(grid, folder, run, passed=folder.examined() if last else set())
+        roster = Roster(grid, hello, folder, preflight, run.federation.sites, strategy.nodes)
         try:
             final = run_rounds(grid, strategy, roster, folder, last + 1, packed)
         except BaseException as error:
             text = error.local() if isinstance(error, PfedsamError) else f"{type(error).__name__}: {error}"
             folder.log("end", status="failed", text=text)
             raise
-        folder.log("end", status="completed", text=f"{run.rounds} rounds")
+        folder.log("end", status="completed", text=f"{run.rounds} rounds" if run.rounds else "preflight only")
         return final
 
 

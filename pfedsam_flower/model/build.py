@@ -36,11 +36,19 @@ def problems(run: RunSettings) -> list[str]:
     found += [f"lora.targets: {t!r} is none of q, k, v" for t in run.lora.targets if t not in PARTS]
     if len(set(run.classes)) != len(run.classes):
         found.append("classes: a name is given twice")
+    if run.image.window_low >= run.image.window_high:
+        low, high = run.image.window_low, run.image.window_high
+        found.append(f"image.window-low = {low:g}: is not below image.window-high = {high:g}")
     backbone = BACKBONES.get(run.backbone.name)
     if backbone is None:
         name = run.backbone.name
         return [*found, f"backbone.name = {name!r}: no such backbone; {suggest(name, list(BACKBONES))}"]
     found += [f"image.{fault}" for fault in size_problems(run.backbone.name, run.image.size)]
+    if backbone.pixels.stretch and run.image.spacing_mm:
+        found.append(
+            f"image.spacing-mm = {run.image.spacing_mm:g}: {run.backbone.name} stretches every image to its "
+            "square, so millimetres per pixel cannot be kept; set 0 or take another backbone"
+        )
     try:
         expert_blocks(run.lmoe.blocks, backbone.depth)
     except ValueError as error:

@@ -1,36 +1,42 @@
-"""A case → logits on the case's own grid."""
+"""A case → logits on the grid of its slices."""
 
 import numpy as np
 import torch
 
-from ..data.fitting import fit
+from ..data.fitting import InputRule, Spacing, channel_places, fit
 from ..model.pfedsam import PFedSAM
 
 SLICES_AT_ONCE = 8
 
 
 @torch.inference_mode()
-def predict_logits(model: PFedSAM, image: np.ndarray, *, personal: bool) -> np.ndarray:
-    """Logits of every class on the image's own grid.
+def predict_logits(
+    model: PFedSAM, image: np.ndarray, rule: InputRule, spacing_mm: Spacing, *, personal: bool
+) -> np.ndarray:
+    """Logits of every class on the grid of the slices.
 
     Args:
-        image: float32 [D, H, W, C] in 0..255 (C is 1 or 3), as ``data.cases.load_case`` gives it.
+        image: float32 [D, H, W, C] in 0..255 (C is 1 or 3), as ``data.cases.prepare_image`` gives it.
+        rule: how a slice becomes the network's square; its size is the model's.
+        spacing_mm: between slices, rows and columns.
         personal: the personalised model, or the global one.
 
     Returns:
         float32 [K, D, H, W]; a mask is ``logits > 0``, which is probability 0.5.
     """
-    device = model.device
-    parts = []
+    result: np.ndarray | None = None
     with model.personalised(personal):
         for start in range(0, len(image), SLICES_AT_ONCE):
-            size, stretch = model.image_size, model.pixels.stretch
-            fitted = [fit(one, size, stretch) for one in image[start : start + SLICES_AT_ONCE]]
-            pixels = np.stack([np.broadcast_to(square, (3, size, size)) for square, _ in fitted])
-            valid = torch.tensor([shape for _, shape in fitted], device=device)
-            logits = model(torch.from_numpy(pixels).to(device), valid).float()
-            parts.append(to_own_grid(logits, size, fitted[0][1], image.shape[1:3]).cpu().numpy())
-    return np.concatenate(parts).transpose(1, 0, 2, 3)
+            shown = range(start, min(start + SLICES_AT_ONCE, len(image)))
+            pixels, valid = _squares(image, shown, rule, spacing_mm)
+            sizes = torch.tensor([valid] * len(shown), device=model.device)
+            logits = model(torch.from_numpy(pixels).to(model.device), sizes).float()
+            own = to_own_grid(logits, rule.size, valid, image.shape[1:3]).cpu().numpy()
+            if result is None:
+                result = np.empty((own.shape[1], *image.shape[:3]), np.float32)
+            result[:, shown.start : shown.stop] = own.transpose(1, 0, 2, 3)
+    assert result is not None  # no image is without a slice
+    return result
 
 
 def to_own_grid(
@@ -44,6 +50,17 @@ def to_own_grid(
     """
     height, width = valid
     return _resize(_resize(logits, (size, size))[..., :height, :width], shape)
+
+
+def _squares(
+    image: np.ndarray, shown: range, rule: InputRule, spacing_mm: Spacing
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """float32 [B, 3, S, S] of some slices, grey ones repeated; and the part that is image."""
+    channels = [channel_places(place, len(image), rule.neighbours) for place in shown]
+    fitted = {one: fit(image[one], rule, spacing_mm) for one in sorted(set().union(*channels))}
+    squares = [np.concatenate([fitted[one][0] for one in places]) for places in channels]
+    pixels = [np.broadcast_to(square, (3, rule.size, rule.size)) for square in squares]
+    return np.stack(pixels), fitted[shown.start][1]
 
 
 def _resize(planes: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.fitting import fit
+from ..data.fitting import InputRule, fit
 from ..errors import SettingsError
 from ..model.pfedsam import PFedSAM
 from .predictor import to_own_grid
@@ -57,7 +57,7 @@ def predict_prompted(sam: nn.Module, image: np.ndarray, prompts: Sequence[Prompt
         )
     check_prompts(prompts, *image.shape[:2])
     size = sam.prompt_encoder.input_image_size[0]
-    square, valid = fit(image, size, sam.backbone.pixels.stretch)
+    square, valid = fit(image, InputRule(size, sam.backbone.pixels.stretch))
     device = sam.prompt_encoder.no_mask_embed.weight.device
     pixels = torch.from_numpy(np.broadcast_to(square, (1, 3, size, size)).copy()).to(device)
     model = PFedSAM(sam, 1, size)  # for its pixel rule and its positions at any size, with SAM's own parts

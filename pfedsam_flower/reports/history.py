@@ -19,11 +19,13 @@ class Site:
 
     Attributes:
         patients: number of patients by part (train, validation, test); empty before it joined.
+        facts: what it said of its data before round 1 (``reports.preflight.Facts``); empty before that.
         refused: why it cannot take part, or "".
     """
 
     name: str
     patients: dict[str, int] = field(default_factory=dict)
+    facts: Event = field(default_factory=dict)
     refused: str = ""
 
 
@@ -63,6 +65,11 @@ class History:
     rounds: list[Round] = field(default_factory=list)
     end: Event | None = None
     last_time: str = ""
+
+    @property
+    def facts(self) -> dict[str, Event]:
+        """What the sites said of their data, by site; those that have not said anything are absent."""
+        return {name: site.facts for name, site in self.sites.items() if site.facts}
 
     @property
     def closing(self) -> Round | None:
@@ -153,6 +160,8 @@ def add(history: History, event: Event) -> None:
         site = _site(history, name)
         site.patients = {p: int(event.get(f"n_{p}_patients", 0)) for p in PARTS}
         site.refused = ""
+    elif kind == "preflight":
+        _site(history, name).facts = dict(event.get("facts", {}))
     elif kind == "refused":
         _site(history, name).refused = str(event.get("text") or event.get("code", "refused"))
     elif kind == "round-start":

@@ -154,6 +154,7 @@ def as_json(history: History) -> dict[str, Any]:
         "status": history.status,
         "rounds": len([r for r in history.training if r.seconds is not None]),
         "bytes_per_message": history.start.get("bytes_per_message"),
+        "preflight": history.facts,
         "sites": [plain(row) for row in rows],
         "mean": plain(mean_row(rows)),
         "sentences": sentences(history),

@@ -9,16 +9,23 @@ class SiteSettings(Section):
     """One site, as given to ``flower-supernode --node-config`` or in a ``sites.toml``."""
 
     site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The site's name in the federation.")
-    data: str = Field(min_length=1, description="Folder of the site's images and masks.")
+    data: str = Field(min_length=1,
+        description="The site's data: a folder of images and masks, an nnU-Net data set (folder with dataset.json), "
+        "a BIDS data set with derivatives, or a manifest (.csv, .json).")
     state: str = Field(min_length=1, description="Folder for personal state, split and journal; stays at the site.")
     images: str = Field("images", description="Sub-folder of the images.")
     masks: str = Field("masks", description="Sub-folder of the masks; same file names as the images.")
     labels: str = Field("",
-        description="Mask values of each class, for example lesion=255 or organ=128+255,lesion=255; "
-        "empty: the first class has value 1, the second 2, and so on.")
+        description="Mask values of each class, for example lesion=255 or organ=128+255,lesion=255, or the data set's own "
+        "names for them, for example prostate=PZ+TZ (nnU-Net, BIDS). A class that is left out is not annotated. Empty: the "
+        "data set's own names if they are the classes; where it has none, the first class has value 1, the second 2, "
+        "and so on.")
+    channel: str = Field("",
+        description="Which image where a data set has several per mask: the channel of an nnU-Net data set by name or "
+        "number, the contrast of a BIDS one (for example T2w).")
     patient: str = Field(r"^(.+)$",
         description="Regular expression on a file's name without suffix; its first group is the patient. "
-        "By default every file is a patient of its own.")
+        "By default every file is a patient of its own. A manifest names patients itself.")
     validation_share: float = Field(0.2, gt=0, lt=0.5, description="Share of the patients used for validation.")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="Share of the patients used for testing.")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where this site computes.")

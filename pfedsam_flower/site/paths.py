@@ -15,6 +15,11 @@ def split_path(site: SiteSettings, federation: str) -> Path:
     return Path(site.state) / federation / site.site / "split.json"
 
 
+def cache_path(site: SiteSettings, federation: str) -> Path:
+    """Where a site keeps its prepared images; may be deleted at any time."""
+    return Path(site.state) / federation / site.site / "prepared"
+
+
 def journal_path(site: SiteSettings, federation: str) -> Path:
     """Where a site writes down what left it."""
     return Path(site.state) / federation / site.site / "sent.jsonl"

@@ -5,7 +5,7 @@ personal parameters must fit parameters that came from the server (method.md A11
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -16,10 +16,11 @@ from torch import Tensor
 from ..contract.checks import euclidean_norm
 from ..contract.messages import Timings
 from ..contract.methods import METHODS
-from ..data.cases import CaseData, Sample
+from ..data.cases import CaseData
+from ..data.fitting import input_rule
 from ..data.samples import SiteData
 from ..data.transforms import augment
-from ..evaluation.score import choose_mix, dice_of, mixed, patient_overlaps
+from ..evaluation.score import Tally, candidates, choose_mix, mixed, shrunk
 from ..learning.batches import Batch, batches
 from ..learning.losses import teacher_quality, warmed
 from ..learning.phases import global_phase, local_phase
@@ -159,48 +160,68 @@ class _Work:
     def validate(self, personal: Personal) -> float:
         """Validation Dice of the models as they are; returns the teacher's quality."""
         start = perf_counter()
-        logits = self._logits(self.data.validation, personal)
-        scores = {name: dice_of(self.data.validation, values) for name, values in logits.items()}
+        tallies = {name: Tally() for name in self._models(personal)}
+        for case in self.data.validation:
+            for name, values in self._logits(case, personal).items():
+                tallies[name].add(case, values)
+        scores = {name: one.dice for name, one in tallies.items()}
         for name, score in scores.items():
             self._note(f"validation.dice.{name}", score)
         self._spent("evaluate", start)
         return teacher_quality(scores["global"], scores.get("personal"))
 
     def close(self, personal: Personal) -> None:
-        """The mix chosen on validation, then the test scores of every model."""
+        """The mix chosen on validation, then the test scores of every model and of the mix."""
         start = perf_counter()
-        logits = self._logits(self.data.validation, personal)
-        for name, values in logits.items():
-            self._note(f"validation.dice.{name}", dice_of(self.data.validation, values))
-        tested = self._logits(self.data.test, personal)
-        mix = choose_mix(self.data.validation, logits)
-        self.metrics |= {f"mix.{name}": share for name, share in mix.items()}
-        tested["deployed"] = mixed(tested, mix)
-        for name, values in tested.items():
-            found, counts = patient_overlaps(self.data.test, values)
-            self._note(f"test.dice.{name}", dice_of(self.data.test, values))
-            self.metrics[f"test.marked.{name}"] = counts["marked"]
-            self.metrics["test.empty"] = counts["empty"]
-            self.metrics["test.undefined"] = float(sum(one.dice is None for one in found.values()))
+        models = self._models(personal)
+        mixes = candidates(models)
+        tallies, tried = {name: Tally() for name in models}, [Tally() for _ in mixes]
+        for case in self.data.validation:
+            logits = self._logits(case, personal)
+            for name, values in logits.items():
+                tallies[name].add(case, values)
+            for mix, one in zip(mixes, tried, strict=True):
+                one.add(case, mixed(logits, mix))
+        for name, one in tallies.items():
+            self._note(f"validation.dice.{name}", one.dice)
+        best = choose_mix(mixes, [one.dice for one in tried])
+        chosen = shrunk(best, len(self.data.split.validation))
+        self.metrics |= {f"mix.{name}": share for name, share in chosen.items()}
+        tested = {name: Tally() for name in (*models, "deployed")}
+        for case in self.data.test:
+            logits = self._logits(case, personal)
+            for name, values in (logits | {"deployed": mixed(logits, chosen)}).items():
+                tested[name].add(case, values)
+        for name, one in tested.items():
+            self._note(f"test.dice.{name}", one.dice)
+            self.metrics[f"test.marked.{name}"] = float(one.marked)
+            self.metrics["test.empty"] = float(one.empty)
+            self.metrics["test.undefined"] = float(sum(o.dice is None for o in one.overlaps.values()))
         self.metrics["test.cases"] = float(len(self.data.test))
         self._spent("evaluate", start)
 
-    def _logits(self, cases: Sequence[CaseData], personal: Personal) -> dict[str, list[np.ndarray]]:
-        """Logits per model: global, personal (where there is one) and alone (where it is trained)."""
+    def _models(self, personal: Personal) -> list[str]:
+        """Names of the models that are scored: personal where there is one, alone where it is trained."""
+        alone = self.run.evaluation.alone and personal.alone is not None
+        return ["global"] + ["personal"] * bool(self.built.model.experts) + ["alone"] * alone
+
+    def _logits(self, case: CaseData, personal: Personal) -> dict[str, np.ndarray]:
+        """One case's logits per model."""
         model, contract = self.built.model, self.built.contract
-        predict: Callable[..., np.ndarray] = partial(predict_logits, model)
-        logits = {"global": [predict(case.image, personal=False) for case in cases]}
+        rule = input_rule(self.run.image, model.pixels.stretch)
+        predict: Callable[..., np.ndarray] = partial(predict_logits, model, case.image, rule, case.spacing_mm)
+        logits = {"global": predict(personal=False)}
         if model.experts:
-            logits["personal"] = [predict(case.image, personal=True) for case in cases]
+            logits["personal"] = predict(personal=True)
         if self.run.evaluation.alone and personal.alone is not None:
             import_shared(model, contract, personal.alone)
-            logits["alone"] = [predict(case.image, personal=False) for case in cases]
+            logits["alone"] = predict(personal=False)
             import_shared(model, contract, self.broadcast)
         return logits
 
     def _draw(self, purpose: str, steps: int) -> Iterator[Batch]:
         training, model = self.run.training, self.built.model
-        samples: list[Sample] = self.data.train
+        samples = self.data.train
         seed = derive(self.run.seed, self.number, self.site, purpose)
         change = augment if training.augment else None
         return batches(samples, steps, training.batch_size, seed, model.logits_size, change, model.device)

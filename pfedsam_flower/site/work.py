@@ -20,7 +20,7 @@ from ..settings.site import SiteSettings
 from . import journal, store
 from .files import locked
 from .hello import run_settings
-from .paths import journal_path, split_path, store_folder
+from .paths import cache_path, journal_path, split_path, store_folder
 from .round import norm_of, site_round
 
 
@@ -56,8 +56,14 @@ def answer_round(
         personal = store.load_before(folder, bound, request.round)
         loading = perf_counter()
         parts = ("train", "validation") if request.kind == "train" else ("train", "validation", "test")
-        stretch = built.model.pixels.stretch
-        data = load_site(site, run, split_path(site, run.federation.name), parts=parts, stretch=stretch)
+        data = load_site(
+            site,
+            run,
+            split_path(site, run.federation.name),
+            parts=parts,
+            stretch=built.model.pixels.stretch,
+            cache=cache_path(site, run.federation.name),
+        )
         loaded = perf_counter()
         result = site_round(request.kind, request.round, broadcast, built, data, personal, run, site.site)
         reply = RoundReply(

@@ -196,8 +196,8 @@ def test_a_run_that_failed_ends_with_its_reason_and_1(plan_module, tmp_path, cap
 
 def test_demo_checks_settings_before_it_touches_the_folder(plan_module, no_launch, tmp_path, capsys):
     folder = tmp_path / "demo"
-    assert main(["demo", "--folder", str(folder), "--set", "rounds=0"]) == 1
-    assert "rounds = 0" in capsys.readouterr().err
+    assert main(["demo", "--folder", str(folder), "--set", "rounds=-1"]) == 1
+    assert "rounds = -1" in capsys.readouterr().err
     assert not folder.exists()
 
 

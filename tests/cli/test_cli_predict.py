@@ -86,7 +86,7 @@ def test_a_slice_of_a_volume_is_named(volume, capsys):
 
 
 def test_a_slice_is_that_slice_with_the_intensities_of_the_whole_file(volume):
-    from pfedsam_flower.cli.predict import read_slice
+    from pfedsam_flower.cli.predict_prompted import read_slice
 
     with Image.open(volume) as file:
         file.seek(2)

@@ -4,10 +4,20 @@ import logging
 import shutil
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+from dicom_files import write_series
 
-from pfedsam_flower.data.layouts import find_cases
+from pfedsam_flower.data.layouts import find_cases, layout_of
+from pfedsam_flower.data.readers import read_image
+from pfedsam_flower.data.samples import check_site
 from pfedsam_flower.errors import DataError, SettingsError
+from pfedsam_flower.settings.run import RunSettings
+from pfedsam_flower.settings.site import SiteSettings
+
+RUN = RunSettings(classes=("lesion",))
+SERIES = np.arange(2 * 6 * 7, dtype=np.uint16).reshape(2, 6, 7)
 
 
 def test_cases_are_sorted_and_know_their_patient(make_site):
@@ -43,7 +53,7 @@ def test_hidden_and_unknown_files_are_ignored_and_counted(make_site, caplog):
     Path(site.data, "images", "folder.png").mkdir()
     with caplog.at_level(logging.INFO):
         assert len(find_cases(site)) == 1
-    assert "3 hidden files or files of unknown format" in caplog.text
+    assert "4 hidden or of unknown format, ignored" in caplog.text
 
 
 def test_every_finding_comes_at_once(make_site):
@@ -102,3 +112,41 @@ def test_a_patient_expression_that_does_not_work_is_a_setting_at_fault(make_site
     with pytest.raises(SettingsError, match=word) as caught:
         find_cases(make_site(patient=expression))
     assert caught.value.code == "PFS-102"
+
+
+@pytest.fixture
+def dicom_site(tmp_path) -> SiteSettings:
+    """Three patients, each a folder with one series; masks are NIfTI on the same grid."""
+    for patient in ("p0", "p1.2", "p2"):
+        write_series(tmp_path / "site/images" / patient, SERIES)
+        mask = nibabel.Nifti1Image(np.ones((7, 6, 2), np.uint8), np.diag([-0.5, -0.5, 3, 1]))
+        (tmp_path / "site/masks").mkdir(exist_ok=True)
+        nibabel.save(mask, tmp_path / f"site/masks/{patient}.nii.gz")
+    return SiteSettings(site="a", data=str(tmp_path / "site"), state=str(tmp_path / "state"))
+
+
+def test_a_folder_with_a_dicom_series_is_a_case(dicom_site, tmp_path):
+    Path(dicom_site.data, "images/empty").mkdir()
+    cases = find_cases(dicom_site)
+    assert [case.id for case in cases] == ["p0", "p1.2", "p2"]
+    np.testing.assert_array_equal(read_image(cases[1].image).values[..., 0], SERIES)
+    assert check_site(dicom_site, RUN, tmp_path / "split.json").train == 1
+
+
+def test_several_series_are_listed_and_one_is_named_in_a_manifest(dicom_site, tmp_path):
+    data = Path(dicom_site.data)
+    other = write_series(data / "images/p0", SERIES + 100, "t2 late")
+    with pytest.raises(DataError) as caught:
+        check_site(dicom_site, RUN, tmp_path / "split.json")
+    assert (caught.value.code, caught.value.counts) == ("PFS-207", {"unusable_cases": 1})
+    assert f"{other} (MR t2 late, 2 files)" in caught.value.local()
+    assert "p0#UID" in caught.value.local()
+    rows = [f"images/p0#{other},masks/p0.nii.gz,p0"]
+    rows += [f"images/{name},masks/{name}.nii.gz,{name}" for name in ("p1.2", "p2")]
+    (data / "cases.csv").write_text("\n".join(["image,mask,patient", *rows]))
+    site = dicom_site.model_copy(update={"data": str(data / "cases.csv")})
+    assert layout_of(site) == "manifest"
+    cases = find_cases(site)
+    assert [case.id for case in cases] == ["p0", "p1.2", "p2"]
+    np.testing.assert_array_equal(read_image(cases[0].image).values[..., 0], SERIES + 100)
+    check_site(site, RUN, tmp_path / "split.json")

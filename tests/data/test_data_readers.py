@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pfedsam_flower.data.readers import (
@@ -243,6 +244,55 @@ def test_grids_that_point_elsewhere_differ(tmp_path):
     assert "directions" in plain.difference(turned)
     assert "first voxels" in plain.difference(moved)
     assert "spacing" in plain.difference(wider)
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "<i2", ">i2", "u2", "i4", "u4", "<f4", ">f4", "bool"])
+def test_tiff_of_any_type_equals_tifffile(tmp_path, kind):
+    values = np.array([[0, 1, 255], [128, 40_000, 4_000_000_000]], np.int64).astype(kind)
+    order = ">" if kind.startswith(">") else "<"
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", byteorder=order)
+    seen = tifffile.imread(tmp_path / "a.tif").astype(np.float32)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").values[0, ..., 0], seen)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_tiff_whose_low_is_white_is_turned(tmp_path, kind):
+    values = np.array([[0, 1, 200]], kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    turned = np.iinfo(kind).max - values.astype(np.float32)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").values[0, ..., 0], turned)
+
+
+def test_tiff_types_that_pillow_cannot_turn_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((2, 3), np.float32), photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "b.tif", np.ones((2, 3), np.float64))
+    for name in ("a.tif", "b.tif"):
+        with pytest.raises(DataError) as caught:
+            read_image(tmp_path / name)
+        assert caught.value.code == "PFS-204"
+
+
+@pytest.mark.parametrize("axes", ["TZYX", "ZCYX"])
+def test_pages_that_are_channels_or_times_are_refused(tmp_path, axes):
+    values = np.zeros((2, 3, 4, 5), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": axes})
+    tifffile.imwrite(tmp_path / "b.tif", values, ome=True, metadata={"axes": axes}, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "c.tif", values[0], imagej=True, metadata={"axes": "ZYX"})
+    for name in ("a.tif", "b.tif"):
+        for read in (read_image, read_grid):
+            with pytest.raises(DataError, match="channels or time points") as caught:
+                read(tmp_path / name)
+            assert caught.value.code == "PFS-207"
+    assert read_image(tmp_path / "c.tif").values.shape == (3, 4, 5, 1)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.nii.gz", "a.dcm", "a.nrrd", "a.mha"])
+def test_a_jpeg_does_not_pass_under_another_name(tmp_path, name):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        read_mask(tmp_path / name)
+    assert caught.value.code == "PFS-204"
 
 
 def test_readers_leave_the_file_alone_and_closed(tmp_path):

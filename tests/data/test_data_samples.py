@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pfedsam_flower.data.cases import to_255
-from pfedsam_flower.data.fitting import fitted_shape
+from pfedsam_flower.data.fitting import InputRule, fitted_shape
 from pfedsam_flower.data.layouts import Case
 from pfedsam_flower.data.samples import (
     Counts,
@@ -26,6 +26,7 @@ from pfedsam_flower.errors import DataError, SettingsError
 from pfedsam_flower.settings.run import ImageSettings, RunSettings
 
 RUN = RunSettings(image=ImageSettings(size=28))
+RULE = InputRule(28)
 SIDES = st.integers(1, 70)
 
 
@@ -47,7 +48,7 @@ def write_case(folder: Path, image: np.ndarray, mask: np.ndarray) -> Case:
 @given(SIDES, SIDES, st.sampled_from([1, 3]), st.integers(28, 64))
 def test_fit_keeps_aspect_range_and_an_empty_margin(height, width, channels, size):
     image = np.random.default_rng(0).uniform(0, 255, (height, width, channels)).astype(np.float32)
-    square, (h, w) = fit(image, size)
+    square, (h, w) = fit(image, InputRule(size))
     assert square.shape == (channels, size, size)
     assert square.dtype == np.float32
     assert max(h, w) == size
@@ -61,7 +62,7 @@ def test_fit_keeps_aspect_range_and_an_empty_margin(height, width, channels, siz
 
 def test_fit_at_the_working_size_changes_nothing():
     image = np.random.default_rng(0).uniform(0, 255, (28, 20, 1)).astype(np.float32)
-    square, valid = fit(image, 28)
+    square, valid = fit(image, RULE)
     assert valid == (28, 20)
     assert (square[0, :, :20] == image[..., 0]).all()
 
@@ -69,11 +70,11 @@ def test_fit_at_the_working_size_changes_nothing():
 @given(st.integers(30, 90), st.integers(30, 90), st.integers(28, 80), st.integers(0, 5))
 def test_there_and_back_keeps_the_geometry(height, width, size, seed):
     disc = a_disc(height, width, seed)
-    target = fit_target(disc[None], size)
+    target = fit_target(disc[None], InputRule(size))
     assert target.dtype == np.float32
     assert target.min() >= 0
     assert target.max() <= 1
-    back = unfit(target, fitted_shape(height, width, size), (height, width))[0]
+    back = unfit(target, fitted_shape(height, width, InputRule(size)), (height, width))[0]
     for axis in (0, 1):
         places = np.indices(disc.shape)[axis]
         assert abs((back * places).sum() / back.sum() - places[disc].mean()) < 0.15
@@ -84,21 +85,21 @@ def test_there_and_back_keeps_the_geometry(height, width, size, seed):
 @given(st.integers(30, 90), st.integers(30, 90), st.integers(28, 80), st.integers(0, 5))
 def test_image_and_target_stay_on_each_other_without_a_preferred_side(height, width, size, seed):
     disc = a_disc(height, width, seed)
-    target, (h, w) = fit_target(disc[None], size)[0], fitted_shape(height, width, size)
-    image = fit(disc[..., None].astype(np.float32), size)[0][0]
+    target, (h, w) = fit_target(disc[None], InputRule(size))[0], fitted_shape(height, width, InputRule(size))
+    image = fit(disc[..., None].astype(np.float32), InputRule(size))[0][0]
     assert target.sum(dtype=float) * height * width / (h * w) == pytest.approx(disc.sum(), rel=1e-5)
     for axis in (0, 1):
         places = np.indices(target.shape)[axis]
         centres = [(plane * places).sum(dtype=float) / plane.sum(dtype=float) for plane in (image, target)]
         assert centres[0] == pytest.approx(centres[1], abs=0.1)
-        turned = fit_target(np.flip(disc, axis)[None], size)[0]
+        turned = fit_target(np.flip(disc, axis)[None], InputRule(size))[0]
         assert np.allclose(turned[:h, :w], np.flip(target[:h, :w], axis), atol=1e-6)
 
 
 def test_fit_target_is_the_area_average():
     mask = np.zeros((2, 56, 56), bool)
     mask[0, :1, :2] = True
-    target = fit_target(mask, 28)
+    target = fit_target(mask, RULE)
     assert target[0, 0, 0] == 0.5
     assert target[0].sum() == 0.5
     assert not target[1].any()
@@ -106,8 +107,8 @@ def test_fit_target_is_the_area_average():
 
 def test_image_and_target_land_on_the_same_pixels():
     disc = np.hypot(*(np.mgrid[:61, :47] - np.array([40, 12])[:, None, None])) < 9
-    image, _ = fit(np.where(disc, 255, 0).astype(np.float32)[..., None], 28)
-    assert np.abs(image[0] / 255 - fit_target(disc[None], 28)[0]).mean() < 0.01
+    image, _ = fit(np.where(disc, 255, 0).astype(np.float32)[..., None], RULE)
+    assert np.abs(image[0] / 255 - fit_target(disc[None], RULE)[0]).mean() < 0.01
 
 
 @given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=30))
@@ -170,14 +171,14 @@ def test_a_volume_gives_one_sample_per_slice(tmp_path):
     for name, stack in (("i.tif", pages), ("m.tif", marks)):
         stack[0].save(tmp_path / name, save_all=True, append_images=stack[1:])
     data = load_case(Case("c", "p", tmp_path / "i.tif", tmp_path / "m.tif"), ({1}, set()), ImageSettings())
-    samples = samples_of(data, 28)
+    samples = list(samples_of(data, RULE))
     assert len(samples) == 3
     for d, sample in enumerate(samples):
         assert sample.image.shape == (1, 28, 28)
         assert sample.valid == (21, 28)
         assert sample.patient == "p"
-        assert (sample.image == fit(data.image[d], 28)[0]).all()
-        assert np.allclose(sample.target, fit_target(data.target[:, d], 28), atol=1e-3)
+        assert (sample.image == fit(data.image[d], RULE)[0]).all()
+        assert np.allclose(sample.target, fit_target(data.target[:, d], RULE), atol=1e-3)
         assert sample.annotated.tolist() == [True, False]
 
 

@@ -91,3 +91,37 @@ def test_the_affine_move_turns_about_the_centre_of_the_image(monkeypatch, angle)
     y, x = np.indices(moved.shape)
     assert (moved * y).sum() / moved.sum() == pytest.approx(10, abs=1e-3)
     assert (moved * x).sum() / moved.sum() == pytest.approx(15, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_moves_and_gamma_are_monais_on_three_channels(seed):
+    import torch
+    from monai.transforms import AdjustContrast, Affine
+
+    planes = np.random.default_rng(seed).uniform(0, 255, (3, 30, 44)).astype(np.float32)
+    cos, sin, left, _, _, top = transforms._affine(30, 44, np.random.default_rng(seed))
+    matrix = np.eye(3)
+    matrix[:2, :2] = [[cos, -sin], [sin, cos]]  # rows before columns, about the centre
+    matrix[:2, 2] = top - 15 + cos * 15 - sin * 22, left - 22 + cos * 22 + sin * 15
+    theirs = Affine(affine=matrix, padding_mode="zeros", image_only=True)(torch.from_numpy(planes)).numpy()
+    moved = transforms._move(planes, (cos, sin, left, -sin, cos, top))
+    # where the four pixels around a source lie in the image; at its edge Pillow and MONAI end it differently
+    y, x = np.indices(planes.shape[1:]) + 0.5
+    inner = (cos * x + sin * y + left > 1) & (cos * x + sin * y + left < 43)
+    inner &= (cos * y - sin * x + top > 1) & (cos * y - sin * x + top < 29)
+    assert inner.mean() > 0.6
+    assert np.abs(moved - theirs)[:, inner].max() < 0.01
+
+    class Chance:  # gamma alone, 1.3
+        draws = iter([1.0, 0.0, 1.0])
+
+        def random(self) -> float:
+            return next(self.draws)
+
+        def uniform(self, low: float, high: float) -> float:
+            return np.log(1.3)
+
+    changed = transforms._intensities(planes, Chance())
+    planes[0, 0, 0], planes[0, 0, 1] = 0, 255  # MONAI's range is the image's own, ours is 0..255
+    theirs = AdjustContrast(gamma=1.3)(torch.from_numpy(planes)).numpy()
+    assert np.allclose(changed[:, 1:], theirs[:, 1:], atol=1e-2)

@@ -42,6 +42,10 @@ def altered(change: Any) -> ClientApp:
     def hello(message: Message, context: Context) -> Message:
         return real(message, context)
 
+    @app.query("preflight")
+    def preflight(message: Message, context: Context) -> Message:
+        return real(message, context)
+
     @app.train()
     def work(message: Message, context: Context) -> Message:
         reply = real(message, context)

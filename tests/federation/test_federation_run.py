@@ -36,7 +36,7 @@ def test_a_run_keeps_what_is_personal_and_shares_the_rest(
     folder = Path(flat["coordinator.folder"]) / "test"
     assert digest(load_file(folder / "round-0002" / "shared.safetensors")["shared"]) == digest(final)
     sent = [bytes_ for _, _, bytes_ in grid.sent]
-    assert len(sent) == 2 * (3 + 9)
+    assert len(sent) == 2 * (3 + 3 + 9)
     whole = b"".join(sent) + b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     secret: set[bytes] = set()
     for site in sites:
@@ -45,7 +45,7 @@ def test_a_run_keeps_what_is_personal_and_shares_the_rest(
             secret |= windows(v for k, v in load_file(path).items() if k != "alone")
         assert any(path.name.startswith("personal-0003") for path in store.iterdir())
         lines = (Path(site.state) / "test" / site.site / "sent.jsonl").read_text().splitlines()
-        assert len(lines) == 3
+        assert [json.loads(line)["kind"] for line in lines] == ["preflight", "train", "train", "close"]
         assert journal.broken_at(Path(site.state) / "test" / site.site / "sent.jsonl") is None
     assert len(secret) > 10_000
     assert not found_in(secret, whole)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfedsam_flower.data.fitting import fit, fit_target
+from pfedsam_flower.data.fitting import InputRule, fit, fit_target
 from pfedsam_flower.model.pfedsam import PFedSAM
 from pfedsam_flower.model.sam.backbones import BACKBONES
 from pfedsam_flower.model.sam.load import load_sam
@@ -64,7 +64,7 @@ def test_min_max_takes_all_channels_together(model: PFedSAM) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 37.3, 255.0])
 def test_a_constant_image_becomes_nearly_zero(model: PFedSAM, value: float) -> None:
-    square, valid = fit(np.full((45, 31, 3), value, np.float32), 28)
+    square, valid = fit(np.full((45, 31, 3), value, np.float32), InputRule(28))
     out = seen(model, "lite_medsam", torch.from_numpy(square), valid)
     assert out.isfinite().all()
     assert out.abs().max() < 0.05
@@ -74,8 +74,9 @@ def test_stretched_images_and_masks_fill_the_square_and_keep_their_places() -> N
     image = np.zeros((20, 40, 1), np.float32)
     image[:, 20:] = 100.0
     mask = image[..., 0][None] > 0
-    square, valid = fit(image, 28, stretch=True)
-    target = fit_target(mask, 28, stretch=True)
+    rule = InputRule(28, stretch=True)
+    square, valid = fit(image, rule)
+    target = fit_target(mask, rule)
     assert valid == (28, 28)
     assert (square[0, :, 15:] == 100).all()
     assert (square[0, :, :13] == 0).all()
@@ -91,7 +92,7 @@ def test_the_predictor_stretches_for_a_backbone_that_does(tmp_path: Path) -> Non
     shown = []
     normalise = model.normalise
     model.normalise = lambda x, valid: shown.append((x, valid)) or normalise(x, valid)
-    logits = predict_logits(model, image, personal=False)
+    logits = predict_logits(model, image, InputRule(32, stretch=True), None, personal=False)
     assert logits.shape == (2, 1, 20, 44)
     ((square, valid),) = shown
     assert valid.tolist() == [[32, 32]]

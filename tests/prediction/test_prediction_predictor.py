@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from pfedsam_flower.data.fitting import InputRule
 from pfedsam_flower.model.build import Built, build
 from pfedsam_flower.prediction.predictor import predict_logits
 from pfedsam_flower.settings.run import ImageSettings, RunSettings
+
+RULE = InputRule(56)
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +21,11 @@ def built() -> Built:
 )
 def test_own_grid(built: Built, shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-    logits = predict_logits(built.model, image, personal=True)
+    logits = predict_logits(built.model, image, RULE, None, personal=True)
     assert logits.shape == (2, *shape[:3])
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
-    assert np.array_equal(logits, predict_logits(built.model, image, personal=False))
+    assert np.array_equal(logits, predict_logits(built.model, image, RULE, None, personal=False))
 
 
 def test_what_is_on_one_side_stays_there(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,5 +39,5 @@ def test_what_is_on_one_side_stays_there(built: Built, monkeypatch: pytest.Monke
     monkeypatch.setattr(built.model, "forward", brightness)
     image = np.zeros((1, 60, 120, 1), np.float32)
     image[:, 15:45, 60:] = 255
-    mask = predict_logits(built.model, image, personal=True)[0, 0] > 0
+    mask = predict_logits(built.model, image, RULE, None, personal=True)[0, 0] > 0
     assert (mask == (image[0, ..., 0] > 0)).mean() > 0.95

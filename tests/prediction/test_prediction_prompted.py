@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pfedsam_flower.data.fitting import fit
+from pfedsam_flower.data.fitting import InputRule, fit
 from pfedsam_flower.errors import SettingsError
 from pfedsam_flower.model.sam.backbones import BACKBONES, PlainViT
 from pfedsam_flower.model.sam.modules import untrained
@@ -57,7 +57,7 @@ def predictors_answer(
     if image.shape == (SIZE, SIZE, 3):
         predictor.set_image(image.astype(np.uint8))
     else:  # resized as we do it: its own resizing rounds to whole numbers
-        square, (h, w) = fit(image, SIZE)
+        square, (h, w) = fit(image, InputRule(SIZE))
         content = np.broadcast_to(square, (3, SIZE, SIZE))[:, :h, :w].copy()
         predictor.set_torch_image(torch.from_numpy(content)[None], image.shape[:2])
     coordinates = np.array([[x, y] for x, y, _ in prompt.points]) if prompt.points else None
@@ -82,7 +82,7 @@ def test_answers_are_those_of_segment_anything_s_own_predictor(sam, shape):
 
 def test_a_row_that_stretches_is_asked_on_the_stretched_image(sam):
     image = pixels(40, 100, 1)
-    square, _ = fit(image, SIZE, stretch=True)
+    square, _ = fit(image, InputRule(SIZE, stretch=True))
     across, down = SIZE / 100, SIZE / 40
     x1, y1, x2, y2 = BOX.box
     on_square = Prompt((x1 * across, y1 * down, x2 * across, y2 * down))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfedsam_flower.data.fitting import fit
+from pfedsam_flower.data.fitting import InputRule, fit
 from pfedsam_flower.errors import SettingsError
 from pfedsam_flower.prediction.prompts import Prompt, check_prompts, scaled
 
@@ -19,7 +19,7 @@ UNIT = st.floats(0, 1, exclude_max=True)
 @given(SHAPES, st.integers(16, 300), st.lists(st.tuples(UNIT, UNIT), min_size=1, max_size=4))
 def test_prompts_land_inside_the_content_and_come_back(shape, size, places):
     xy = np.array(places) * shape[::-1]
-    _, valid = fit(np.zeros((*shape, 1), np.float32), size)
+    _, valid = fit(np.zeros((*shape, 1), np.float32), InputRule(size))
     on_square = scaled(xy, shape, valid)
     assert (on_square >= 0).all()
     assert (on_square <= valid[::-1]).all()
@@ -32,7 +32,7 @@ def test_a_prompt_lands_on_what_it_points_at(data, shape, size):
     x1, y1 = data.draw(st.integers(0, shape[1] - 12)), data.draw(st.integers(0, shape[0] - 12))
     image = np.zeros((*shape, 1), np.float32)
     image[y1 : y1 + 11, x1 : x1 + 11] = 255
-    square, valid = fit(image, size)
+    square, valid = fit(image, InputRule(size))
     weight = square[0].astype(np.float64)
     rows, columns = np.indices(weight.shape)
     found = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()

@@ -1,8 +1,10 @@
-"""Files → pixels. A format is a row in ``READERS`` and one in ``GRIDS``.
+"""Files → pixels. A format is a row in ``READERS`` and one in ``GRIDS``; a DICOM series is a folder.
 
-Whatever goes wrong in a library becomes one sentence: a DataError with PFS-204.
+Whatever goes wrong in a library becomes one sentence: a DataError, PFS-204 where a file cannot be read,
+PFS-207 where it can but is not one regular volume.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -11,22 +13,28 @@ import numpy as np
 
 from ...errors import DataError
 from ..pixels import Grid, Pixels
-from . import nifti, pillow
+from . import dicom, metaimage, nifti, nrrd, pillow
+from .dicom import Series as Series
+from .dicom import series_in as series_in
+from .refusals import AGAIN, unreadable
+
+_FORMATS = {
+    pillow: (".png", ".tif", ".tiff", ".jpg", ".jpeg"),
+    nifti: (".nii", ".nii.gz"),
+    nrrd: (".nrrd", ".nhdr"),
+    metaimage: (".mha", ".mhd"),
+    dicom: (".dcm",),
+}
 
 READERS: dict[str, Callable[[Path], Pixels]] = {
-    ".png": pillow.read,
-    ".tif": pillow.read,
-    ".tiff": pillow.read,
-    ".jpg": pillow.read,
-    ".jpeg": pillow.read,
-    ".nii": nifti.read,
-    ".nii.gz": nifti.read,
+    suffix: module.read for module, suffixes in _FORMATS.items() for suffix in suffixes
 }
 
 GRIDS: dict[str, Callable[[Path], Grid]] = {
-    suffix: nifti.grid if reader is nifti.read else pillow.grid for suffix, reader in READERS.items()
+    suffix: module.grid for module, suffixes in _FORMATS.items() for suffix in suffixes
 }
 
+ITK_SAYS = re.compile(r"^(ITK |sitk::)?ERROR: (\w+\(0x[0-9a-f]+\): )?")
 LOSSY = (".jpg", ".jpeg")
 LARGEST_VALUE = 1e30  # beyond it no intensity means anything, and differences overflow float32
 LARGEST_LABEL = 2**24  # float32 holds whole numbers exactly up to here
@@ -45,17 +53,24 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix_of(path))]
 
 
+def is_case_path(path: Path) -> bool:
+    """Whether a path is a file of a known format or a folder with DICOM files (``folder#UID`` too); cheap."""
+    folder = dicom.split(path)[0]
+    return dicom.holds_dicom(folder) if folder.is_dir() else path.is_file() and bool(suffix_of(path))
+
+
 def read_image(path: Path) -> Pixels:
     """An image: float32 [slices, H, W, 1 or 3], all values finite.
 
     Raises:
-        DataError: PFS-204 when the file is of an unknown format, cut, damaged, or holds NaN or Inf.
+        DataError: PFS-204 when the file is of an unknown format, cut, damaged, or holds NaN or Inf; PFS-207
+            when it is not one regular volume.
     """
     pixels = _guarded(READERS, path)
     usable = np.abs(pixels.values) <= LARGEST_VALUE  # False for NaN
     if not usable.all():
         n_bad, n = int((~usable).sum()), usable.size
-        raise _unreadable(
+        raise unreadable(
             path, f"{n_bad} of the image's {n} values are NaN or infinite", "replace or export them again"
         )
     return pixels
@@ -72,19 +87,20 @@ def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
     Three equal channels count as one; an alpha channel is ignored.
 
     Raises:
-        DataError: PFS-204 when the file cannot be read, is coloured, lossy, or has other numbers.
+        DataError: PFS-204 when the file cannot be read, is coloured, lossy, or has other numbers; PFS-207
+            when it is not one regular volume.
     """
     if suffix_of(path) in LOSSY:
-        raise _unreadable(path, "JPEG blurs the values of a mask", "save masks as PNG, TIFF or NIfTI")
+        raise unreadable(path, "JPEG blurs the values of a mask", "save masks as PNG, TIFF or NIfTI")
     pixels = _guarded(READERS, path)
     values = pixels.values[..., 0]
     if (pixels.values != pixels.values[..., :1]).any():
-        raise _unreadable(
+        raise unreadable(
             path, "the mask is coloured", "save one whole number per pixel, not a picture of the mask"
         )
     # NaN fails the first comparison, so it never reaches the cast
     if not ((values >= 0) & (values <= LARGEST_LABEL) & (values == np.floor(values))).all():
-        raise _unreadable(
+        raise unreadable(
             path,
             f"the mask has values that are not whole numbers from 0 to {LARGEST_LABEL}",
             "save it as integers",
@@ -93,24 +109,24 @@ def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
 
 
 def read_grid(path: Path) -> Grid:
-    """The grid of an image or mask from its header; cheap.
+    """The grid of an image or mask from its header, equal to what reading gives; cheap.
 
     Raises:
-        DataError: PFS-204 when the header cannot be read.
+        DataError: PFS-204 when the header cannot be read, PFS-207 when it is not that of one regular volume.
     """
     return _guarded(GRIDS, path)
 
 
 def _guarded(table: dict[str, Callable[[Path], ResultT]], path: Path) -> ResultT:
-    suffix = suffix_of(path)
+    folder = dicom.split(path)[0].is_dir()
+    suffix = ".dcm" if folder else suffix_of(path)
     if not suffix:
-        raise _unreadable(path, "the format is not known", "known: " + ", ".join(READERS))
+        raise unreadable(path, "the format is not known", "known: " + ", ".join(READERS))
     try:
         return table[suffix](path)
+    except DataError:
+        raise
     except Exception as error:  # libraries raise anything on damaged input
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise _unreadable(path, f"the file cannot be read: {lines[-1]}", "copy or export it again") from error
-
-
-def _unreadable(path: Path, message: str, hint: str) -> DataError:
-    return DataError("PFS-204", message, where=str(path), hint=hint)
+        said = ITK_SAYS.sub("", lines[-1])
+        raise unreadable(path, f"the file cannot be read: {said}", AGAIN) from error

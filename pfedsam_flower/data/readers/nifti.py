@@ -1,10 +1,14 @@
-"""NIfTI volumes through SimpleITK, in array order z, y, x.
+"""NIfTI-1 volumes.
 
-SimpleITK reads a file that was cut off without a word, so the bytes are counted before it may.
+SimpleITK reads a file that was cut off without a word, and NaN as 0, so the bytes are counted and floats
+looked at before it may.
+Header: NIfTI-1 data format, nifti.nimh.nih.gov (offsets as in nifti1.h).
 """
 
 import gzip
+import logging
 import struct
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -12,82 +16,168 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from ..pixels import Grid, Pixels
+from . import itk
+from .refusals import unreadable, unusable
 
+IMAGE_IO = "NiftiImageIO"
 CHUNK = 1 << 20
+HEADER_BYTES = 348
+QFORM_CODE = 252  # offset; the sform code follows
+# by data type; those of more than one number per voxel (colour) have no letter
+BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
+LETTERS = {2: "u", 4: "i", 8: "i", 16: "f", 64: "f", 256: "i", 512: "u", 768: "u", 1024: "i", 1280: "u"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What counts in a NIfTI header.
+
+    Attributes:
+        sizes, spacing_mm: in order x, y, z, …
+        start: offset of the first voxel. bytes: per voxel.
+        kind: byte order and letter of the voxel type, as numpy spells it ('<f4', '>i2'; '<V3' is colour).
+        qform, sform: codes; 0 says that the matrix means nothing.
+        quaternion: b, c, d of the qform. affine: float64 [3, 4] of the sform.
+    """
+
+    sizes: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    start: int
+    bytes: int
+    kind: str
+    qform: int
+    sform: int
+    quaternion: tuple[float, ...]
+    affine: np.ndarray
 
 
 def read(path: Path) -> Pixels:
-    """The volume with its scale factors applied, its spacing and its frame.
+    """The volume with its scale factors applied.
 
     Raises:
-        ValueError, OSError and what else the libraries raise: the caller makes a DataError of it.
+        DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    import SimpleITK as sitk
-
-    _check_whole(path)
-    image = sitk.ReadImage(str(path))
-    while image.GetDimension() > 3:
-        if image.GetSize()[-1] != 1:
-            raise ValueError(
-                f"it has {image.GetDimension()} axes, {image.GetSize()}; save one volume per file"
-            )
-        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
-    n_channels = image.GetNumberOfComponentsPerPixel()
-    array = sitk.GetArrayFromImage(image)
-    if n_channels not in (1, 3) or np.iscomplexobj(array):
-        raise ValueError(
-            f"it has {n_channels} values of type {array.dtype} per voxel; 1 or 3 real ones are read"
-        )
-    values = array.astype(np.float32).reshape((-1, *array.shape[-2 - (n_channels > 1) :][:2], n_channels))
-    x, y, z = (*image.GetSpacing(), 1.0)[:3]
-    return Pixels(values, Grid(values.shape[:3], (z, y, x), (*image.GetOrigin(), *image.GetDirection())))
+    header = check(path)
+    pixels = itk.read(path, IMAGE_IO, oriented=bool(header.qform or header.sform))
+    _agree(path, header, pixels.grid)
+    return pixels
 
 
 def grid(path: Path) -> Grid:
-    """Shape and spacing from the header alone."""
+    """The grid from the header alone; no frame where the file gives no orientation."""
+    header = _checked(path)
+    place = itk.grid(path, IMAGE_IO, oriented=bool(header.qform or header.sform))
+    _agree(path, header, place)
+    return place
+
+
+def check(path: Path) -> Header:
+    """The header, once the file has as many bytes as it promises.
+
+    Raises:
+        DataError: PFS-204 when it has more or fewer, or the header contradicts itself.
+    """
+    header = _checked(path)
+    found, n_bad = 0, 0
     with _open(path) as file:
-        dims, spacing, _ = _header(file.read(540))
-    x, y, z = (*dims, 1)[:3]
-    dx, dy, dz = (abs(step) for step in spacing)
-    return Grid((z, y, x), (dz if len(dims) > 2 else 1.0, dy, dx))
+        found += len(file.read(header.start))
+        while chunk := file.read(CHUNK):
+            found += len(chunk)
+            if header.kind[1] == "f":
+                numbers = np.frombuffer(chunk[: len(chunk) // header.bytes * header.bytes], header.kind)
+                n_bad += numbers.size - int(np.isfinite(numbers).sum())
+    promised = header.start + prod(header.sizes) * header.bytes
+    if found != promised:
+        raise unreadable(path, f"its header promises {promised} bytes, the file has {found}")
+    if n_bad:
+        text = f"{n_bad} of its {prod(header.sizes)} voxels are NaN or infinite"
+        raise unreadable(path, text, "replace or export them again")
+    return header
+
+
+def _checked(path: Path) -> Header:
+    """The header, once it does not contradict itself."""
+    with _open(path) as file:
+        header = _parse(path, file.read(HEADER_BYTES))
+    steps = [s for n, s in zip(header.sizes, header.spacing_mm, strict=False) if n > 1]
+    if not all(np.isfinite(s) and s > 0 for s in steps):
+        raise unreadable(path, f"its header gives voxels of {steps} mm")
+    if header.qform and not sum(q * q for q in header.quaternion) <= 1.001:
+        raise unreadable(path, f"its header gives a rotation {header.quaternion} that is none")
+    if header.sform and not np.isfinite(header.affine).all():
+        raise unreadable(path, "its sform holds numbers that are not finite")
+    if header.sform and not header.qform:
+        itk.check_axes(path, header.affine[:, :3])  # ITK would say no more than that it found no rotation
+    return header
+
+
+def _agree(path: Path, header: Header, place: Grid) -> None:
+    """ITK takes directions from the sform but voxel sizes from pixdim: refuse where they contradict.
+
+    Where there is neither qform nor sform, say so: the volume is cut as it is stored.
+    """
+    if not (header.qform or header.sform):
+        log.warning("%s says nothing about its orientation (qform and sform codes are 0)", path.name)
+    if not header.sform or place.frame is None or place.spacing_mm is None:
+        return
+    lengths = np.linalg.norm(header.affine[:, :3], axis=0)
+    spacing = np.array(place.spacing_mm[::-1])
+    used = np.arange(3) < len(header.sizes)
+    directions = np.diag((-1, -1, 1)) @ header.affine[:, :3] / np.where(lengths, lengths, 1)  # RAS → LPS
+    taken = np.allclose(directions[:, used], np.reshape(place.frame[3:], (3, 3))[:, used], atol=1e-3)
+    if taken and not np.allclose(lengths[used], spacing[used], rtol=1e-2):
+        raise unusable(
+            path,
+            f"its sform has voxels of {_some(lengths)} mm, its pixdim of {_some(spacing)} mm",
+            "save it again with a tool that writes both alike",
+        )
+    if not taken:
+        log.warning("%s has two orientations that differ; its qform is used", path.name)
+
+
+def _some(numbers: np.ndarray) -> str:
+    return " x ".join(f"{n:g}" for n in numbers)
 
 
 def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb"))
+    return cast(BinaryIO, gzip.open(path, "rb") if _zipped(path) else path.open("rb"))
 
 
-def _check_whole(path: Path) -> None:
-    """Read the stream to its end (gzip checks its sum there) and compare with what the header promises."""
-    with _open(path) as file:
-        head = file.read(540)
-        _, _, promised = _header(head)
-        found = len(head)
-        while chunk := file.read(CHUNK):
-            found += len(chunk)
-    if found < promised:
-        raise ValueError(f"its header promises {promised} bytes, the file has {found}")
+def _zipped(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
-def _header(head: bytes) -> tuple[tuple[int, ...], tuple[float, ...], int]:
-    """(sizes in order x, y, z, …, spacing in mm in order x, y, z, bytes of the whole file)."""
+def _parse(path: Path, head: bytes) -> Header:
     for order in "<>":
-        if len(head) >= 348 and struct.unpack_from(order + "i", head)[0] == 348:
-            dims = struct.unpack_from(order + "8h", head, 40)
-            bits = struct.unpack_from(order + "h", head, 72)[0]
-            pixdim = struct.unpack_from(order + "8f", head, 76)
-            start = struct.unpack_from(order + "f", head, 108)[0]
-            break
-        if len(head) == 540 and struct.unpack_from(order + "i", head)[0] == 540:
-            dims = struct.unpack_from(order + "8q", head, 16)
-            bits = struct.unpack_from(order + "h", head, 14)[0]
-            pixdim = struct.unpack_from(order + "8d", head, 104)
-            start = struct.unpack_from(order + "q", head, 168)[0]
+        if len(head) >= 4 and struct.unpack_from(order + "i", head)[0] == 540:
+            raise unreadable(path, "it is NIfTI-2, which is not read", "save it as NIfTI-1")
+        if len(head) == HEADER_BYTES and struct.unpack_from(order + "i", head)[0] == HEADER_BYTES:
             break
     else:
-        raise ValueError("it does not begin with a NIfTI header")
-    n = dims[0]
-    if not 2 <= n <= 7 or min(dims[1 : n + 1]) < 1 or bits < 1:
-        raise ValueError(
-            f"its header has impossible sizes {dims[1 : max(n, 0) + 1]} or {bits} bits per voxel"
+        raise unreadable(path, "it does not begin with a NIfTI header")
+
+    def get(form: str, offset: int) -> tuple[float, ...]:
+        return struct.unpack_from(order + form, head, offset)
+
+    n, *dims = (int(d) for d in get("8h", 40))
+    kind, bits = (int(v) for v in get("2h", 70))
+    start = get("f", 108)[0]
+    if head[344:348] != b"n+1\0" or not start >= HEADER_BYTES + 4 or start != int(start):
+        raise unreadable(path, "its header does not say where in this file the voxels begin")
+    if not 2 <= n <= 7 or min(dims[:n]) < 1 or BITS.get(kind) != bits:
+        raise unreadable(
+            path, f"its header has {n} axes of {dims[: max(n, 0)]} voxels of type {kind} with {bits} bits"
         )
-    return dims[1 : n + 1], pixdim[1:4], int(start) + prod(dims[1 : n + 1]) * bits // 8
+    return Header(
+        sizes=tuple(dims[:n]),
+        spacing_mm=get("8f", 76)[1 : min(n, 3) + 1],
+        start=int(start),
+        bytes=bits // 8,
+        kind=f"{order}{LETTERS.get(kind, 'V')}{bits // 8}",
+        qform=int(get("h", QFORM_CODE)[0]),
+        sform=int(get("h", QFORM_CODE + 2)[0]),
+        quaternion=get("3f", 256),
+        affine=np.array(get("12f", 280), np.float64).reshape(3, 4),
+    )

@@ -1,0 +1,90 @@
+"""NRRD volumes, in one file (.nrrd) or with detached voxels (.nhdr).
+
+Header: definition of NRRD file format, teem.sourceforge.net/nrrd/format.html. Voxels are counted before
+SimpleITK may read them, as for NIfTI.
+"""
+
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+
+from ..pixels import Grid, Pixels
+from . import counting, itk
+from .refusals import unreadable
+
+IMAGE_IO = "NrrdImageIO"
+LONGEST_HEADER = 1 << 20
+NAMES = {
+    1: "signed char|int8|int8_t|uchar|unsigned char|uint8|uint8_t",
+    2: "short|short int|signed short|signed short int|int16|int16_t|ushort|unsigned short|"
+    "unsigned short int|uint16|uint16_t",
+    4: "int|signed int|int32|int32_t|uint|unsigned int|uint32|uint32_t|float",
+    8: "longlong|long long|long long int|signed long long|signed long long int|int64|int64_t|ulonglong|"
+    "unsigned long long|unsigned long long int|uint64|uint64_t|double",
+}
+TYPES = {name: size for size, names in NAMES.items() for name in names.split("|")}
+ENCODINGS: dict[str, Callable[[Path, int], int]] = {
+    "raw": counting.raw,
+    "gzip": counting.gzipped,
+    "gz": counting.gzipped,
+}
+
+
+def read(path: Path) -> Pixels:
+    """The volume as stored.
+
+    Raises:
+        DataError: PFS-204, PFS-207; and what else the libraries raise.
+    """
+    fields = check(path)
+    return itk.read(path, IMAGE_IO, spaced=_spaced(fields), oriented="space directions" in fields)
+
+
+def grid(path: Path) -> Grid:
+    """The grid from the header alone."""
+    fields, _ = _header(path)
+    return itk.grid(path, IMAGE_IO, spaced=_spaced(fields), oriented="space directions" in fields)
+
+
+def check(path: Path) -> dict[str, str]:
+    """The header's fields, once there are as many voxels as they promise.
+
+    Raises:
+        DataError: PFS-204 when there are more or fewer, or they are encoded in a way that is not read.
+    """
+    fields, start = _header(path)
+    sizes = [int(n) for n in fields.get("sizes", "").split()]
+    kind, encoding = fields.get("type", ""), fields.get("encoding", "").lower()
+    if min(sizes, default=0) < 1 or str(len(sizes)) != fields.get("dimension") or kind not in TYPES:
+        raise unreadable(path, f"its header has sizes {sizes} of type {kind!r}")
+    if encoding not in ENCODINGS:
+        raise unreadable(path, f"its voxels are encoded as {encoding!r}", "save it as raw or gzip")
+    if int(fields.get("line skip", "0")) or int(fields.get("byte skip", "0")):
+        raise unreadable(path, "its header skips lines or bytes of the voxel file", "save it without skips")
+    name = fields.get("data file", fields.get("datafile"))
+    voxels, start = (path, start) if name is None else (path.parent / name, 0)
+    if not voxels.is_file():
+        raise unreadable(
+            path, f"its voxel file {name!r} is missing", "copy both files, or save it as one file"
+        )
+    promised, found = prod(sizes) * TYPES[kind], ENCODINGS[encoding](voxels, start)
+    if found != promised:
+        raise unreadable(path, f"its header promises {promised} bytes of voxels, {voxels.name} has {found}")
+    return fields
+
+
+def _spaced(fields: dict[str, str]) -> bool:
+    return "space directions" in fields or "spacings" in fields
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """Fields by name, and where the header ends."""
+    with path.open("rb") as file:
+        head = file.read(LONGEST_HEADER)
+    if not head.startswith(b"NRRD000"):
+        raise unreadable(path, "it does not begin as an NRRD file")
+    ends = [(head.index(gap) + len(gap)) for gap in (b"\n\n", b"\r\n\r\n") if gap in head]
+    end = min(ends, default=len(head))
+    lines = head[:end].decode("latin-1").splitlines()
+    pairs = [line.split(":", 1) for line in lines[1:] if ":" in line and not line.startswith("#")]
+    return {name.strip().lower(): value.strip() for name, value in pairs if not value.startswith("=")}, end
