@@ -9,6 +9,7 @@ from ..errors import DataError
 from ..settings.run import ImageSettings
 from .findings import some
 from .fitting import InputRule, Spacing, channel_places, fit, fit_target
+from .labels import LabelMap
 from .layouts import Case
 from .pixels import Grid, Pixels
 from .planes import Slicing, slice_spacing, slicing_of, to_slices
@@ -96,11 +97,11 @@ class Squares:
         return Sample(image, self.valid, self.target[place], self.annotated, self.case.patient)
 
 
-def read_case(case: Case, labels: tuple[frozenset[int], ...]) -> RawCase:
+def read_case(case: Case, labels: LabelMap) -> RawCase:
     """Both files of a case, checked against each other; nothing is scaled or turned.
 
     Args:
-        labels: mask values of each class, as ``labels.label_map`` gives them.
+        labels: what mask values mean at this site (``labels.labels_of``).
 
     Raises:
         DataError: PFS-202 when image and mask have different grids, PFS-204 or PFS-207 when a file cannot
@@ -114,20 +115,21 @@ def read_case(case: Case, labels: tuple[frozenset[int], ...]) -> RawCase:
             "PFS-202", f"image and mask differ: {difference}", where=f"{case.image} and {case.mask}"
         )
     present = np.unique(mask).tolist()
-    unknown = sorted(set(present) - {0}.union(*labels))
+    unknown = sorted(set(present) - labels.known)
     if unknown:
         raise DataError(
             "PFS-205",
             f"the mask holds {some(unknown)}, which no class names",
             where=str(case.mask),
-            hint="name every value in the setting labels, for example organ=128+255,lesion=255",
+            hint="name every value in the setting labels, for example organ=128+255,lesion=255; values that "
+            f"are none of the classes as background={'+'.join(map(str, unknown[:3]))}",
             counts={"unknown_values": len(unknown)},
         )
     grid = replace(pixels.grid, spacing_mm=pixels.spacing_mm or mask_grid.spacing_mm)
-    return RawCase(case, pixels.values, mask, np.array([bool(values) for values in labels]), grid)
+    return RawCase(case, pixels.values, mask, np.array(labels.annotated), grid)
 
 
-def prepare(raw: RawCase, labels: tuple[frozenset[int], ...], settings: ImageSettings) -> CaseData:
+def prepare(raw: RawCase, labels: LabelMap, settings: ImageSettings) -> CaseData:
     """The case as slices; the intensities of the whole case decide what becomes 0 and 255.
 
     Raises:
@@ -136,8 +138,8 @@ def prepare(raw: RawCase, labels: tuple[frozenset[int], ...], settings: ImageSet
     pixels = Pixels(raw.values, raw.grid)
     image, slicing, spacing_mm = prepare_image(pixels, settings, where=str(raw.case.image))
     mask = to_slices(raw.mask, slicing)
-    target = np.empty((len(labels), *mask.shape), bool)
-    for out, values in zip(target, labels, strict=True):
+    target = np.empty((len(labels.classes), *mask.shape), bool)
+    for out, values in zip(target, labels.classes, strict=True):
         out[...] = np.isin(mask, sorted(values))
     return CaseData(raw.case, image, target, raw.annotated, spacing_mm, raw.grid, slicing)
 
@@ -183,7 +185,7 @@ def prepare_image(
     return image, slicing, slice_spacing(pixels.grid, slicing)
 
 
-def load_case(case: Case, labels: tuple[frozenset[int], ...], settings: ImageSettings) -> CaseData:
+def load_case(case: Case, labels: LabelMap, settings: ImageSettings) -> CaseData:
     """``read_case`` and ``prepare``.
 
     Raises:

@@ -91,7 +91,7 @@ def examine(
             if not (problems and error.code == "PFS-205"):
                 findings.append(of_error(error))
         watch(number, len(cases), data)
-    annotated = tuple(bool(values) for values in labels)
+    annotated = labels.annotated
     if not problems:
         findings += _masks(facts, run.classes, annotated)
     findings += [

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..settings.site import SiteSettings
 from ..settings.sources import refuse, suggest
@@ -9,7 +10,30 @@ from .layouts import value_names
 from .readers import LARGEST_LABEL
 
 log = logging.getLogger(__name__)
-LabelMap = tuple[frozenset[int], ...]
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Which values of a mask mean what.
+
+    Attributes:
+        classes: values of each class, in the federation's order; empty: not annotated at this site.
+        background: values beside 0 that are none of the classes.
+    """
+
+    classes: tuple[frozenset[int], ...]
+    background: frozenset[int] = frozenset()
+
+    @property
+    def annotated(self) -> tuple[bool, ...]:
+        """Whether the site marks each class."""
+        return tuple(bool(values) for values in self.classes)
+
+    @property
+    def known(self) -> frozenset[int]:
+        """Every value that a mask may hold."""
+        return frozenset({0}).union(self.background, *self.classes)
 
 
 def label_map(
@@ -20,7 +44,7 @@ def label_map(
     An empty text gives each class the values of that name, where the data set itself names values;
     where it does not, the first class value 1, the second 2, and so on. A class that a text leaves
     out is not annotated at this site (empty set): it is kept out of loss and metrics, which is not
-    the same as background.
+    the same as background. ``background=3+4`` says that these values are none of the classes.
 
     Args:
         labels: for example ``organ=128+255,lesion=255`` or ``prostate=PZ+TZ``; classes may overlap.
@@ -50,7 +74,7 @@ def site_labels(site: SiteSettings, classes: tuple[str, ...]) -> tuple[LabelMap,
     names = value_names(site)
     values, problems = parse_labels(site.labels, classes, names)
     if names and not problems:
-        taken = zip(classes, values, strict=True)
+        taken = zip(classes, values.classes, strict=True)
         told = ", ".join(f"{name}={'+'.join(map(str, sorted(v))) or 'not annotated'}" for name, v in taken)
         log.info("%s: mask values, the data set's own names considered: %s", site.site, told)
     return values, problems
@@ -69,26 +93,32 @@ def parse_labels(
         name, equals, text = (part.strip() for part in entry.partition("="))
         if not equals or not name:
             problems.append(f"labels: {entry.strip()!r} is not of the form class=value or class=value+value")
-        elif name not in classes:
+        elif name not in (*classes, BACKGROUND):
             problems.append(
-                f"labels: {name!r} is not a class of the federation; {suggest(name, list(classes))}"
+                f"labels: {name!r} is not a class of the federation; {suggest(name, [*classes, BACKGROUND])}"
             )
         elif name in found:
             problems.append(f"labels: {name!r} is given twice; join its values with +")
         else:
             found[name], wrong = _values([part.strip() for part in text.split("+")], names)
             problems += [f"labels: {name}: {sentence}" for sentence in wrong]
-    return tuple(found.get(name, frozenset()) for name in classes), problems
+    mapped = LabelMap(
+        tuple(found.get(name, frozenset()) for name in classes),
+        frozenset() if BACKGROUND in classes else found.get(BACKGROUND, frozenset()),
+    )
+    both = sorted(mapped.background & frozenset().union(*mapped.classes))
+    problems += [f"labels: {value} is given as background and as a class" for value in both]
+    return mapped, problems
 
 
 def _unsaid(classes: tuple[str, ...], names: Mapping[str, frozenset[int]]) -> tuple[LabelMap, list[str]]:
     """Without a text: names of the data set that are the classes, or one value per class in order."""
     if not names:
-        return tuple(frozenset({i + 1}) for i in range(len(classes))), []
+        return LabelMap(tuple(frozenset({i + 1}) for i in range(len(classes)))), []
     if set(names) == set(classes):
-        return tuple(names[name] for name in classes), []
+        return LabelMap(tuple(names[name] for name in classes)), []
     example = f"{classes[0]}={'+'.join(names)}" if classes else ""
-    return tuple(frozenset() for _ in classes), [
+    return LabelMap(tuple(frozenset() for _ in classes)), [
         f"labels: the data set names its values {', '.join(names)}, the federation's classes are "
         f"{', '.join(classes)}; say which is which, for example {example}"
     ]

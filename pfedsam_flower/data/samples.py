@@ -18,7 +18,7 @@ from .cache import Cache, Entry, Made, in_memory
 from .cases import CaseData, Sample, Squares, load_case, samples_of, squares_of
 from .findings import Finding, of_error, refuse, some
 from .fitting import InputRule, fit, fit_target, input_rule, is_shrunk, unfit
-from .labels import label_map, labels_of, site_labels
+from .labels import LabelMap, label_map, labels_of, site_labels
 from .layouts import Case, find_cases, survey
 from .pixels import Grid
 from .planes import Slicing
@@ -119,7 +119,7 @@ def load_site(
     def prepared(part: str, made: Callable[[CaseData], Made]) -> list[tuple[Case, Entry]]:
         patients = set(getattr(split, part)) if part in parts else set()
         depends_on = [software(), _libraries(), part == "train", run.image.model_dump(), stretch]
-        depends_on.append([sorted(values) for values in labels])
+        depends_on.append([sorted(values) for values in (labels.background, *labels.classes)])
         found = []
         for case in cases:
             if case.patient in patients:
@@ -146,7 +146,7 @@ def load_site(
         Lazy([partial(_case_data, case, entry) for case, entry in validation]),
         Lazy([partial(_case_data, case, entry) for case, entry in test]),
         split,
-        np.array([bool(values) for values in labels]),
+        np.array(labels.annotated),
     )
 
 
@@ -239,7 +239,7 @@ def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts
     return Counts(len(split.train), len(split.validation), len(split.test))
 
 
-def _check_first(case: Case, labels: tuple[frozenset[int], ...], run: RunSettings) -> list[Finding]:
+def _check_first(case: Case, labels: LabelMap, run: RunSettings) -> list[Finding]:
     try:
         load_case(case, labels, run.image)
     except PfedsamError as error:

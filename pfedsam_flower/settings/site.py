@@ -17,7 +17,8 @@ class SiteSettings(Section):
     masks: str = Field("masks", description="Sub-folder of the masks; same file names as the images.")
     labels: str = Field("",
         description="Mask values of each class, for example lesion=255 or organ=128+255,lesion=255, or the data set's own "
-        "names for them, for example prostate=PZ+TZ (nnU-Net, BIDS). A class that is left out is not annotated. Empty: the "
+        "names for them, for example prostate=PZ+TZ (nnU-Net, BIDS). A class that is left out is not annotated; "
+        "background=3+4 names values that are none of the classes. Empty: the "
         "data set's own names if they are the classes; where it has none, the first class has value 1, the second 2, "
         "and so on.")
     channel: str = Field("",

@@ -10,6 +10,7 @@ import torch
 from ..data.cases import prepare_image, read_case
 from ..data.fitting import Spacing
 from ..data.inputs import Input
+from ..data.labels import LabelMap
 from ..data.layouts import Case
 from ..data.pixels import Grid, Pixels
 from ..data.planes import Slicing, to_slices
@@ -32,14 +33,14 @@ class Wanted:
     Attributes:
         folder: of the outputs.
         per_class, probabilities: see ``prediction.writer.write_case``.
-        labels: mask values of each class in the references.
+        labels: what the values of the references mean.
         tolerance: of the surface Dice, mm (pixels where the spacing is not known).
     """
 
     folder: Path
     per_class: bool
     probabilities: bool
-    labels: tuple[frozenset[int], ...]
+    labels: LabelMap
     tolerance: float
 
 
@@ -110,7 +111,7 @@ def _read(one: Input, settings: ImageSettings, wanted: Wanted) -> tuple[_Prepare
     else:
         raw = read_case(Case(one.name, one.name, one.path, one.reference), wanted.labels)
         pixels = Pixels(raw.values, raw.grid)
-        references = np.stack([np.isin(raw.mask, sorted(values)) for values in wanted.labels])
+        references = np.stack([np.isin(raw.mask, sorted(values)) for values in wanted.labels.classes])
     prepared = prepare_image(pixels, settings, where=str(one.path))
     return _Prepared(*prepared, pixels.grid), references
 
@@ -142,5 +143,5 @@ def _predict(
 def _score(
     name: str, classes: Sequence[str], masks: np.ndarray, references: np.ndarray, grid: Grid, wanted: Wanted
 ) -> list[ClassScore]:
-    annotated = np.array([bool(values) for values in wanted.labels])
+    annotated = np.array(wanted.labels.annotated)
     return score_case(name, classes, masks, references, annotated, grid.spacing_mm, wanted.tolerance)

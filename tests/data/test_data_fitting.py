@@ -16,6 +16,7 @@ from pfedsam_flower.data.fitting import (
     is_shrunk,
     unfit,
 )
+from pfedsam_flower.data.labels import label_map
 from pfedsam_flower.data.layouts import Case
 from pfedsam_flower.data.pixels import Grid, Pixels
 from pfedsam_flower.errors import DataError
@@ -75,7 +76,9 @@ def test_neighbours_are_channels_and_the_ends_repeat():
     raw = RawCase(Case("c", "p", "i", "m"), values, mask, np.array([True, False]), Grid((4, 28, 28)))
     settings = ImageSettings(size=28, neighbours=1, clip_low=0, clip_high=100)
     samples = list(
-        samples_of(prepare(raw, (frozenset({1}), frozenset()), settings), input_rule(settings, False))
+        samples_of(
+            prepare(raw, label_map("organ=1", ("organ", "lesion")), settings), input_rule(settings, False)
+        )
     )
     assert [s.image[:, 0, 0].tolist() for s in samples] == [
         [0, 0, 85],

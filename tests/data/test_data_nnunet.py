@@ -88,13 +88,13 @@ def test_version_1_and_regions_name_values_too(tmp_path):
 
 def test_labels_by_name(tmp_path):
     site = make(tmp_path, V2, labels="prostate=PZ+TZ, zone = TZ")
-    assert labels_of(site, ("prostate", "zone", "lesion")) == ({1, 2}, {2}, set())
+    assert labels_of(site, ("prostate", "zone", "lesion")).classes == ({1, 2}, {2}, set())
 
 
 def test_names_that_are_the_classes_need_no_setting(tmp_path, caplog):
     site = make(tmp_path, V2)
     with caplog.at_level("INFO"):
-        assert labels_of(site, ("TZ", "PZ")) == ({2}, {1})
+        assert labels_of(site, ("TZ", "PZ")).classes == ({2}, {1})
     assert "TZ=2, PZ=1" in caplog.text
 
 

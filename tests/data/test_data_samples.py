@@ -146,6 +146,15 @@ def test_classes_may_overlap_and_may_be_left_out(tmp_path):
     assert (data.target[2, 0] == (mask > 0)).all()
 
 
+def test_values_called_background_are_background(tmp_path):
+    mask = np.array([[0, 1], [2, 3]], np.uint8)
+    case = write_case(tmp_path, mask * 50, mask)
+    data = load_case(case, label_map("organ=1,background=2+3", ("organ", "lesion")), ImageSettings())
+    assert data.annotated.tolist() == [True, False]
+    assert (data.target[0, 0] == (mask == 1)).all()
+    assert not data.target[1].any()
+
+
 @pytest.mark.parametrize("values", [(1,), (7, 9), tuple(range(1, 30))])
 def test_values_without_a_name_are_refused(tmp_path, values):
     mask = np.zeros((8, 8), np.uint8)
@@ -170,7 +179,11 @@ def test_a_volume_gives_one_sample_per_slice(tmp_path):
     marks = [Image.fromarray(np.eye(30, 40, i, dtype=np.uint8)) for i in range(3)]
     for name, stack in (("i.tif", pages), ("m.tif", marks)):
         stack[0].save(tmp_path / name, save_all=True, append_images=stack[1:])
-    data = load_case(Case("c", "p", tmp_path / "i.tif", tmp_path / "m.tif"), ({1}, set()), ImageSettings())
+    data = load_case(
+        Case("c", "p", tmp_path / "i.tif", tmp_path / "m.tif"),
+        label_map("organ=1", ("organ", "lesion")),
+        ImageSettings(),
+    )
     samples = list(samples_of(data, RULE))
     assert len(samples) == 3
     for d, sample in enumerate(samples):
@@ -188,7 +201,11 @@ def test_spacing_comes_from_nifti(tmp_path):
         image = sitk.GetImageFromArray(np.zeros((2, 3, 4), np.uint8))
         image.SetSpacing((0.5, 0.6, 2.0))
         sitk.WriteImage(image, str(tmp_path / name))
-    data = load_case(Case("c", "p", tmp_path / "i.nii.gz", tmp_path / "m.nii.gz"), ({1},), ImageSettings())
+    data = load_case(
+        Case("c", "p", tmp_path / "i.nii.gz", tmp_path / "m.nii.gz"),
+        label_map("", ("organ",)),
+        ImageSettings(),
+    )
     assert data.spacing_mm == pytest.approx((2.0, 0.6, 0.5))
     assert data.target.shape == (1, 2, 3, 4)
 

@@ -76,7 +76,7 @@ def test_every_setting_has_a_sentence() -> None:
 
 
 def test_all_faults_come_at_once() -> None:
-    flat = {"rounds": 0, "lora.rnk": 4, "lora.alpha": "16", "lmoe.gate": "pixel", "image.size.x": 1}
+    flat = {"rounds": -1, "lora.rnk": 4, "lora.alpha": "16", "lmoe.gate": "pixel", "image.size.x": 1}
     settings, problems = findings(RunSettings, flat)
     assert settings is None
     assert len(problems) == 5
