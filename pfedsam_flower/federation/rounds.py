@@ -108,10 +108,12 @@ def too_few(roster: Roster, present: list[str], run: RunSettings) -> FederationE
         if roster.refused
         else []
     )
+    hints = ["correct what the refused sites' own logs name"] if roster.refused else []
+    hints += ["start the missing SuperNodes"] if roster.absent() or not roster.refused else []
     return FederationError(
         "PFS-501",
         f"{len(present)} of at least {run.federation.minimum_sites} sites; " + "; ".join(parts),
-        hint="start the missing SuperNodes and `flwr run` again: the run goes on where it stopped",
+        hint=" and ".join(hints) + ", then `flwr run` again: the run goes on where it stopped",
         counts={"sites": len(present)},
     )
 

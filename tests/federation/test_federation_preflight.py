@@ -113,8 +113,10 @@ def test_a_site_whose_data_has_errors_is_refused_by_name_and_the_others_go_on(
 def test_below_the_quorum_nothing_begins(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
     spoil(sites[0])
     _, roster = gather(flat | {"federation.minimum-sites": 3}, sites)
-    with pytest.raises(FederationError, match=r"refused: north \(PFS-205\)"):
+    with pytest.raises(FederationError, match=r"refused: north \(PFS-205\)") as stopped:
         wait(roster)
+    assert "correct what the refused sites' own logs name" in stopped.value.hint
+    assert "missing" not in stopped.value.hint
 
 
 def replaced(change: Any) -> ClientApp:
