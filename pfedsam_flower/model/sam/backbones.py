@@ -123,7 +123,7 @@ BACKBONES = {
     "vit_tiny": Backbone(
         PlainViT(384, 6, 6, 14, 224), 224, SAM,
         shipped="vit_tiny.safetensors",
-        shipped_sha256="dd4bd9b01d5aa488af0684fb3ce5389c186d7527676b39689cb11c3dc06ed2b0",
+        shipped_sha256="8a8dee233a185e1f962674f4ffc2984ef6fb921ef9d1c7dd5b111da75691c92a",
     ),
     "vit_b": Backbone(
         VIT_B, 1024, SAM,
