@@ -75,7 +75,8 @@ def event_line(event: Event) -> str | None:
     if kind == "site":
         return f"{site} joined: {_patients(event)} patients to train, validate, test"
     if kind == "preflight":
-        return f"{site} looked through its data: {preflight.findings_text(event.get('facts', {}))}"
+        found = preflight.findings_text(event.get("facts", {}))
+        return f"{site} looked through its data: {'no findings' if found == 'none' else found}"
     if kind == "round-start":
         return f"{_round_name(event)} begins: {', '.join(event.get('sites', ()))}"
     if kind == "reply":
