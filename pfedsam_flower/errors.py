@@ -16,6 +16,8 @@ CODES = {
     "PFS-101": "the settings are not valid",
     "PFS-102": "the site's own settings are not valid",
     "PFS-103": "what was asked of a prediction cannot be done",
+    "PFS-104": "a certificate cannot be made for these hosts",
+    "PFS-105": "scores cannot be compared",
     "PFS-201": "the data folder is missing or has no usable cases",
     "PFS-202": "images and masks do not match",
     "PFS-203": "too few patients to train, validate and test",
@@ -48,10 +50,12 @@ CODES = {
     "PFS-505": "the run has already finished",
     "PFS-506": "a site failed while it worked on a message",
     "PFS-507": "a process of the federation could not be started or ended early",
+    "PFS-508": "a site cannot be enrolled or revoked as asked",
     "PFS-601": "personal state belongs to another federation, site, method, backbone or contract",
     "PFS-602": "personal state is ahead of the run",
     "PFS-603": "a stored file is damaged or missing",
     "PFS-604": "the folder is in use by another process or cannot be written",
+    "PFS-605": "a key or certificate is there already or cannot be used",
 }
 
 

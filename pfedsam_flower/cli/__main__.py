@@ -15,11 +15,17 @@ COMMANDS = {
     "phantoms": ("phantoms", "Write phantom hospitals: site folders with images, masks and a sites.toml"),
     "prepare": ("prepare", "Turn a public collection, as it unpacks, into site folders"),
     "check-data": ("check_data", "Is a site's data fit: facts, findings with remedies, a contact sheet"),
+    "doctor": ("doctor", "Is this machine fit to start, as a site or as coordinator; if not, what to do"),
     "rehearse": ("rehearse", "Run a federation on this machine with Flower's real processes, one per site"),
     "simulate": ("simulate", "The same on Flower's simulation engine (needs the extra 'simulation')"),
     "status": ("status", "Where a run stands, from its history"),
     "report": ("report", "Table and curves of a run, from its history"),
     "predict": ("predict", "Masks of a trained run, or what a backbone marks for boxes and points"),
+    "certs": ("certs", "Certificates for TLS: the federation's authority and the SuperLink's"),
+    "site-key": ("site_key", "At a site: make the key pair that its SuperNode is known by"),
+    "words": ("words", "A public key or certificate as ten words, to compare it on the phone"),
+    "enrol": ("enrol", "Admit a site's key, after its words were compared; list the sites"),
+    "revoke": ("revoke", "Shut a site out"),
 }
 
 PAGE = """\
@@ -37,8 +43,9 @@ examples:
   pfedsam report rehearsal/runs/phantoms
 
 'pfedsam COMMAND --help' tells more about one. Exit status: 0 all went well, 1 it did not,
-2 the command line is wrong, 130 interrupted. Federations between hospitals are run with
-Flower's own commands: flower-superlink, flower-supernode, flwr run.
+2 the command line is wrong, 3 warnings to look at (check-data, doctor, enrol), 130 interrupted.
+Federations between hospitals are run with Flower's own commands: flower-superlink,
+flower-supernode, flwr run.
 """
 
 

@@ -1,4 +1,4 @@
-"""Flower's own commands, called as programs: start a run, ask for its state, read its last words."""
+"""Flower's own commands, called as programs: runs and their states, SuperNodes and their keys."""
 
 import json
 import subprocess
@@ -25,11 +25,16 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def write_connection(flower_home: Path, address: str) -> None:
-    """Writes the ``config.toml`` by which the flwr command finds the SuperLink."""
+def write_connection(flower_home: Path, address: str, authority: Path | None = None) -> None:
+    """Writes the ``config.toml`` by which the flwr command finds the SuperLink.
+
+    Args:
+        authority: the certificate that the SuperLink's is checked against; None: no TLS, for loopback only.
+    """
     flower_home.mkdir(parents=True, exist_ok=True)
     text = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
-    (flower_home / "config.toml").write_text(text + f'address = "{address}"\ninsecure = true\n')
+    secured = {"insecure": True} if authority is None else {"root-certificates": str(authority.absolute())}
+    (flower_home / "config.toml").write_text(text + toml({"address": address, **secured}), encoding="utf-8")
 
 
 def run(app: Path, config: Path, *, nodes: int | None, env: dict[str, str], cwd: Path) -> int:
@@ -52,6 +57,36 @@ def status(run_id: int, *, env: dict[str, str], cwd: Path) -> tuple[str, str]:
     """(status, details) of a run; a finished one is ``finished:completed``, ``:failed`` or ``:stopped``."""
     runs = _json(["list", CONNECTION, "--run-id", str(run_id)], env, cwd).get("runs") or [{}]
     return str(runs[0].get("status", "unknown")), str(runs[0].get("status-details") or "")
+
+
+def register_node(public_key: Path, name: str, *, env: dict[str, str], cwd: Path) -> int:
+    """Admits the SuperNode that has this key and returns its node id; the name is only a remark for Flower.
+
+    Raises:
+        FederationError: PFS-507 when Flower refuses: the key was registered before, say, even if it was
+            unregistered since.
+    """
+    command = ["supernode", "register", str(public_key), CONNECTION, "--name", name]
+    return int(_json(command, env, cwd)["node-id"])
+
+
+def unregister_node(node_id: int, *, env: dict[str, str], cwd: Path) -> None:
+    """Shuts a SuperNode out for good.
+
+    Raises:
+        FederationError: PFS-507 when Flower does not know it.
+    """
+    _json(["supernode", "unregister", str(node_id), CONNECTION], env, cwd)
+
+
+def nodes(*, env: dict[str, str], cwd: Path) -> dict[int, str]:
+    """All SuperNodes by node id: ``registered`` (never seen), ``online``, ``offline`` or ``unregistered``.
+
+    Raises:
+        FederationError: PFS-507 when there is no answer.
+    """
+    answer = _json(["supernode", "list", CONNECTION], env, cwd)
+    return {int(node["node-id"]): str(node["status"]) for node in answer.get("nodes", [])}
 
 
 def last_words(run_id: int, *, env: dict[str, str], cwd: Path, count: int = 12) -> str:
@@ -89,6 +124,7 @@ def _json(arguments: list[str], env: dict[str, str], cwd: Path) -> dict[str, Any
         answer = {}
     if result.returncode or not isinstance(answer, dict) or not answer.get("success"):
         said = answer.get("error-message") if isinstance(answer, dict) else ""
-        said = said or "\n".join(_said(result.stderr + result.stdout)) or f"exit status {result.returncode}"
+        said = "\n".join(_said(str(said or result.stderr + result.stdout)))
+        said = said or f"exit status {result.returncode}"
         raise FederationError("PFS-507", f"Flower refused 'flwr {arguments[0]}': {said}")
     return answer

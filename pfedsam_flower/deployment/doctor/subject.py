@@ -1,0 +1,158 @@
+"""Who is examined, and what an examination says."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...errors import PfedsamError, SettingsError
+from ...settings.run import CoordinatorSettings, RunSettings
+from ...settings.site import SiteSettings
+from ...settings.sources import (
+    findings,
+    refuse,
+    site_from_flat,
+    sites_from_file,
+    split_coordinator,
+    suggest,
+)
+
+Role = Literal["site", "coordinator"]
+Status = Literal["ok", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found: one sentence, and what to do when it is not ``ok``."""
+
+    status: Status
+    text: str
+    remedy: str = ""
+
+
+def ok(text: str) -> Outcome:
+    return Outcome("ok", text)
+
+
+def warning(text: str, remedy: str) -> Outcome:
+    return Outcome("warning", text, remedy)
+
+
+def failed(text: str, remedy: str) -> Outcome:
+    return Outcome("failed", text, remedy)
+
+
+def skipped(text: str) -> Outcome:
+    return Outcome("skipped", text)
+
+
+def of_error(error: PfedsamError, remedy: str = "") -> Outcome:
+    """One of the package's errors as a failed check; its own hint comes before ``remedy``."""
+    text = f"{error.code} {' '.join(error.message.split())}"
+    return failed(text + (f" ({error.where})" if error.where else ""), error.hint or remedy)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One side of a federation on this machine, as far as the command line says it.
+
+    Attributes:
+        site, run, coordinator: None where they could not be read; ``faults`` has the reason by name.
+        superlink: HOST:PORT as it was given; empty: the network is not looked at.
+        insecure: the SuperLink speaks plain HTTP.
+        roots: the file of CA certificates that the SuperLink's is checked with; None: the system's.
+        certificates: further certificate files whose dates and names are looked at.
+    """
+
+    role: Role
+    site: SiteSettings | None
+    run: RunSettings | None
+    coordinator: CoordinatorSettings | None
+    faults: Mapping[str, PfedsamError]
+    superlink: str = ""
+    insecure: bool = False
+    roots: Path | None = None
+    certificates: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The site's name, or "coordinator"."""
+        return self.site.site if self.site else self.role
+
+    @property
+    def checkpoint(self) -> str:
+        """Path of the backbone's weights on this side; empty: those inside the package."""
+        own = self.site or self.coordinator
+        return own.checkpoint if own else ""
+
+    def known_run(self) -> RunSettings:
+        """The run's settings, for checks that come after the one that they can be read."""
+        assert self.run is not None
+        return self.run
+
+    def known_site(self) -> SiteSettings:
+        """The site's settings, likewise."""
+        assert self.site is not None
+        return self.site
+
+
+def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **network: Any) -> Subject:
+    """What a command line says, read as far as it can be read; never raises for wrong settings.
+
+    Args:
+        file: a site's node config or a ``sites.toml``; None: the coordinator is examined.
+        name: which site of the file; may be None where the file has one.
+        flat: the run's settings that differ from the defaults, the coordinator's among them.
+        network: the last four attributes of ``Subject``.
+    """
+    faults: dict[str, PfedsamError] = {}
+    site = None
+    if file is not None:
+        try:
+            site = read_site(file, name)
+        except PfedsamError as error:
+            faults["site"] = error
+    run_flat, own_flat = split_coordinator(flat)
+    run, problems = findings(RunSettings, run_flat)
+    own, own_problems = findings(CoordinatorSettings, own_flat)
+    try:
+        refuse(problems + [f"coordinator.{problem}" for problem in own_problems])
+    except SettingsError as error:
+        faults["run"] = error
+    return Subject(
+        role="coordinator" if file is None else "site",
+        site=site,
+        run=run if isinstance(run, RunSettings) else None,
+        coordinator=own if file is None and isinstance(own, CoordinatorSettings) else None,
+        faults=faults,
+        **network,
+    )
+
+
+def read_site(file: Path, name: str | None) -> SiteSettings:
+    """The site of a node config, or the one called ``name`` of a ``sites.toml``.
+
+    Raises:
+        SettingsError: PFS-102 with every fault, or when it is not clear which site is meant.
+    """
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError("PFS-102", f"the file cannot be read: {error}", where=str(file)) from error
+    sites = (
+        [site_from_flat(table, str(file))] if isinstance(table.get("site"), str) else sites_from_file(file)
+    )
+    names = [site.site for site in sites]
+    if name is None and len(sites) > 1:
+        raise SettingsError(
+            "PFS-102",
+            f"the file has {len(sites)} sites: {', '.join(names)}",
+            where=str(file),
+            hint="say which one this machine is, with --site-name",
+        )
+    chosen = [site for site in sites if name in (None, site.site)]
+    if not chosen:
+        text = f"there is no site {name!r}; {suggest(str(name), names)}"
+        raise SettingsError("PFS-102", text, where=str(file))
+    return chosen[0]
