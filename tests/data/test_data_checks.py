@@ -194,7 +194,7 @@ PLAIN = CaseFacts(
 )
 
 
-@given(st.lists(st.floats(0.9, 1.1), min_size=5, max_size=12), st.floats(2, 20), st.integers(0, 2))
+@given(st.lists(st.floats(0.9, 1.1), min_size=5, max_size=12), st.floats(6, 20), st.integers(0, 2))
 def test_one_far_value_is_found_and_usual_spread_is_not(spread, factor, axis):
     def spaced(i, value):
         spacing = [3.0, 1.0, 1.0]
