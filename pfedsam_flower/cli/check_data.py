@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", nargs="?", metavar="SITE_FOLDER", help="what the site setting 'data' would name"
     )
-    parser.add_argument("--sites", type=Path, metavar="FILE", help="instead: sites.toml, one [[site]] each")
+    parser.add_argument("--sites", type=Path, metavar="FILE", help="instead: a sites.toml, or a node config")
     parser.add_argument("--site", metavar="NAME", help="only this one of the file's sites")
     for name in OWN:
         parser.add_argument(f"--{name}", metavar="TEXT", help=f"the site setting '{name}'")
@@ -81,7 +81,7 @@ def _sites(args: argparse.Namespace) -> "list[SiteSettings]":
     Raises:
         SettingsError: PFS-102.
     """
-    from ..settings.sources import site_from_flat, sites_from_file, suggest
+    from ..settings.sources import site_from_flat, sites_in, suggest
 
     own = {name: getattr(args, name) for name in OWN if getattr(args, name) is not None}
     if (args.data is None) == (args.sites is None):
@@ -91,7 +91,7 @@ def _sites(args: argparse.Namespace) -> "list[SiteSettings]":
             raise SettingsError("PFS-102", "--site chooses from --sites FILE, not from a folder")
         flat = {"site": "site", "data": args.data, "state": str(Path(args.data) / "state"), **own}
         return [site_from_flat(flat, "the command line")]
-    sites = sites_from_file(args.sites)
+    sites = sites_in(args.sites)
     chosen = [site for site in sites if args.site in (None, site.site)]
     if not chosen:
         names = [site.site for site in sites]

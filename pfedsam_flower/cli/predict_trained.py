@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,19 +69,13 @@ def named_site(path: Path | None, name: str | None) -> "SiteSettings | None":
     Raises:
         SettingsError: PFS-102 the file cannot be used, PFS-103 it has no such site, or is missing.
     """
-    from ..settings.sources import site_from_flat, sites_from_file, suggest
+    from ..settings.sources import sites_in, suggest
 
     if path is None:
         if name is None:
             return None
         raise SettingsError("PFS-103", f"--site {name} needs --sites FILE, which says where its state is")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        table = {}  # the next line says what is wrong with it
-    sites = (
-        [site_from_flat(table, str(path))] if isinstance(table.get("site"), str) else sites_from_file(path)
-    )
+    sites = sites_in(path)
     if name is None and len(sites) > 1:
         names = ", ".join(site.site for site in sites)
         raise SettingsError(

@@ -13,9 +13,8 @@ from ..settings.site import SiteSettings
 from .cases import CaseData, prepare, read_case
 from .facts import CaseFacts, case_facts
 from .findings import Finding, of_error
-from .labels import site_labels
-from .layouts import survey
-from .splits import PARTS, Split, plan_split
+from .samples import outline_of
+from .splits import PARTS, Split
 
 SEVERAL = 5
 """With fewer cases nothing is called unlike the others."""
@@ -68,16 +67,9 @@ def examine(
         watch: called after each case with its number, the number of cases and the case (None when it
             cannot be used).
     """
-    labels, problems = site_labels(site, run.classes)
-    findings = [Finding("PFS-102", problem) for problem in problems]
-    cases, more = survey(site)
-    findings += more
-    split = None
-    if cases:
-        try:
-            split = plan_split(split_path, cases, site, run.seed)
-        except PfedsamError as error:
-            findings.append(of_error(error))
+    outline = outline_of(site, run, split_path)
+    labels, cases, split = outline.labels, outline.cases, outline.split
+    problems, findings = outline.labels_faulty, list(outline.findings)
     facts = []
     for number, case in enumerate(cases, 1):
         data = None

@@ -222,21 +222,45 @@ def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts
         DataError: with all findings at once, PFS-201 … PFS-206.
         SettingsError: PFS-102 when only the site's settings are wrong.
     """
+    outline = outline_of(site, run, split_path)
+    findings, split = list(outline.findings), outline.split
+    if outline.cases:
+        headers = _check_grids(outline.cases)
+        faulty = headers or outline.labels_faulty
+        findings += headers if faulty else _check_first(outline.cases[0], outline.labels, run)
+    refuse(findings, site.data)
+    assert split is not None  # no cases and no finding cannot be
+    return Counts(len(split.train), len(split.validation), len(split.test))
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A site's data before any image is read.
+
+    Attributes:
+        labels_faulty: ``labels`` are not to be relied on; ``findings`` say why.
+        split: the recorded one or the one that would be made; None when there is none.
+    """
+
+    labels: LabelMap
+    labels_faulty: bool
+    cases: list[Case]
+    split: Split | None
+    findings: list[Finding]
+
+
+def outline_of(site: SiteSettings, run: RunSettings, split_path: Path) -> Outline:
+    """Labels, cases and split of a site with everything that is wrong with them; writes nothing."""
     labels, problems = site_labels(site, run.classes)
-    findings = [Finding("PFS-102", problem) for problem in problems]
     cases, more = survey(site)
-    findings += more
+    findings = [*(Finding("PFS-102", problem) for problem in problems), *more]
     split = None
     if cases:
         try:
             split = plan_split(split_path, cases, site, run.seed)
         except PfedsamError as error:
             findings.append(of_error(error))
-        headers = _check_grids(cases)
-        findings += headers or ([] if problems else _check_first(cases[0], labels, run))
-    refuse(findings, site.data)
-    assert split is not None  # no cases and no finding cannot be
-    return Counts(len(split.train), len(split.validation), len(split.test))
+    return Outline(labels, bool(problems), cases, split, findings)
 
 
 def _check_first(case: Case, labels: LabelMap, run: RunSettings) -> list[Finding]:

@@ -118,12 +118,7 @@ def sites_from_file(path: Path) -> list[SiteSettings]:
     Raises:
         SettingsError: PFS-102 when the file cannot be read or a table is not valid.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("site", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(
-            "PFS-102", f"the list of sites cannot be read: {error}", where=str(path)
-        ) from error
+    tables = _read_toml(path).get("site", [])
     whole = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
     refuse(["site is not a list of [[site]] tables"] if not whole else [], "PFS-102", str(path))
     sites = [
@@ -143,3 +138,20 @@ def sites_from_file(path: Path) -> list[SiteSettings]:
     return [
         s.model_copy(update={k: here(getattr(s, k)) for k in ("data", "state", "checkpoint")}) for s in sites
     ]
+
+
+def sites_in(path: Path) -> list[SiteSettings]:
+    """The sites of a ``sites.toml``, or the one site of a node config, which names it at the top.
+
+    Raises:
+        SettingsError: PFS-102 as ``sites_from_file``.
+    """
+    table = _read_toml(path)
+    return [site_from_flat(table, str(path))] if isinstance(table.get("site"), str) else sites_from_file(path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError("PFS-102", f"the file cannot be read: {error}", where=str(path)) from error

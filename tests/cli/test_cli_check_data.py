@@ -35,6 +35,16 @@ def test_a_fit_site_is_0_and_its_facts_are_said(hospitals, capsys):
     assert sorted(hospitals.rglob("*")) == before
 
 
+def test_the_file_that_a_site_is_started_with_will_do(hospitals, tmp_path, capsys):
+    config = tmp_path / "north.toml"
+    config.write_text(
+        f'site = "north"\ndata = "{hospitals / "north"}"\nstate = "{tmp_path / "state"}"\n'
+        "labels = 'organ=128+255,lesion=255'\npatient = '^(.+)-s\\d+$'\n"
+    )
+    assert main(["check-data", "--sites", str(config), *CLASSES]) == 0
+    assert "north: 0 error(s), 0 warning(s)" in capsys.readouterr().out
+
+
 def test_warnings_alone_are_3_and_errors_1_with_file_and_remedy(hospitals, capsys):
     mask = sorted((hospitals / "north/masks").iterdir())[0]
     words = [

@@ -1,6 +1,5 @@
 """Who is examined, and what an examination says."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,7 @@ from ...settings.site import SiteSettings
 from ...settings.sources import (
     findings,
     refuse,
-    site_from_flat,
-    sites_from_file,
+    sites_in,
     split_coordinator,
     suggest,
 )
@@ -136,13 +134,7 @@ def read_site(file: Path, name: str | None) -> SiteSettings:
     Raises:
         SettingsError: PFS-102 with every fault, or when it is not clear which site is meant.
     """
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError("PFS-102", f"the file cannot be read: {error}", where=str(file)) from error
-    sites = (
-        [site_from_flat(table, str(file))] if isinstance(table.get("site"), str) else sites_from_file(file)
-    )
+    sites = sites_in(file)
     names = [site.site for site in sites]
     if name is None and len(sites) > 1:
         raise SettingsError(
