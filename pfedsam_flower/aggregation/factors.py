@@ -80,6 +80,21 @@ def product_factors(
     return found
 
 
+def residuals(
+    tensors: Tensors, broadcast: np.ndarray, deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """E = M - B A of every pair that has a residual matrix among the tensors, float64 by that matrix' key."""
+    keys = {key for key, _ in tensors}
+    found = {}
+    for a, _, (shares, a_all, b_all) in _stacked(tensors, broadcast, deltas, weights):
+        key = a.removesuffix("_a") + "_residual"
+        if key in keys:
+            mean_a = np.einsum("k,kri->ri", shares, a_all)
+            mean_b = np.einsum("k,kor->or", shares, b_all)
+            found[key] = np.einsum("k,kor,kri->oi", shares, b_all - mean_b, a_all - mean_a)
+    return found
+
+
 def _stacked(
     tensors: Tensors, broadcast: np.ndarray, deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]
 ) -> list[tuple[str, str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:

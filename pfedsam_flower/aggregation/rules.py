@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .factors import Tensors, product_factors
+from .factors import Tensors, product_factors, residuals
 
 Rule = Callable[[Tensors, np.ndarray, Mapping[str, np.ndarray], Mapping[str, int]], np.ndarray]
 """(tensors in packed order, broadcast, deltas by site, weights by site) → the next shared parameters."""
@@ -57,4 +57,22 @@ def product(
     return shared
 
 
-RULES: dict[str, Rule] = {"mean": mean, "product": product}
+def residual(
+    tensors: Tensors, broadcast: np.ndarray, deltas: Mapping[str, np.ndarray], weights: Mapping[str, int]
+) -> np.ndarray:
+    """As ``mean``, and what the mean factors leave out of the mean product is added to each pair's residual
+    matrix, so that nothing is lost (FedEx-LoRA, 2410.09432). They travel: D_out x D_in more values per pair.
+    """
+    shared = mean(tensors, broadcast, deltas, weights)
+    left_out = residuals(tensors, broadcast, deltas, weights)
+    start = 0
+    for key, shape in tensors:
+        size = int(np.prod(shape))
+        if key in left_out:
+            whole = broadcast[start : start + size].astype(np.float64) + left_out[key].ravel()
+            shared[start : start + size] = whole.astype(np.float32)
+        start += size
+    return shared
+
+
+RULES: dict[str, Rule] = {"mean": mean, "product": product, "residual": residual}

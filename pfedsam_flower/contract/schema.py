@@ -80,7 +80,7 @@ class Contract:
                 raise ContractError(
                     "PFS-402", f"found {found.dtype} {found.shape}, agreed float32 {shape}", where=key
                 )
-        return np.concatenate([np.ravel(arrays[key]) for key in keys])
+        return np.concatenate([np.zeros(0, np.float32), *(np.ravel(arrays[key]) for key in keys)])
 
     def unpack(self, packed: np.ndarray) -> dict[str, np.ndarray]:
         """The tensors of a packed array, as views of it.

@@ -16,6 +16,8 @@ from ..contract.messages import HelloRequest, PreflightRequest, RoundRequest
 from ..errors import ContractError, PfedsamError, SettingsError
 from ..settings.site import SiteSettings
 from ..settings.sources import site_from_flat, sites_from_file
+from ..site.recall import Recall, forgetful
+from .door import door
 from .preflight import PREFLIGHT
 from .records import content, packed_of, words_of
 
@@ -23,9 +25,13 @@ SITES_VARIABLE = "PFEDSAM_SITES"
 """In a simulation: path of the ``sites.toml`` whose n-th table is the n-th virtual node."""
 
 
-def build_client_app() -> ClientApp:
-    """The site's app, as ``client_app/app.py`` hands it to Flower."""
-    app = ClientApp()
+def build_client_app(recall: Recall = forgetful) -> ClientApp:
+    """The site's app, as ``client_app/app.py`` hands it to Flower.
+
+    Args:
+        recall: who remembers steps that several runs in one process share; see ``site.recall``.
+    """
+    app = ClientApp(mods=[door(this_site)])
 
     @app.query()
     def hello(message: Message, context: Context) -> Message:
@@ -56,7 +62,7 @@ def build_client_app() -> ClientApp:
             site = this_site(context)
             request = words_of(message, RoundRequest)
         with _ended_after(request.deadline_s, context):
-            return _round(message, request, site)
+            return _round(message, request, site, recall)
 
     return app
 
@@ -112,14 +118,14 @@ def this_site(context: Context) -> SiteSettings:
     return sites[number]
 
 
-def _round(message: Message, request: RoundRequest, site: SiteSettings) -> Message:
+def _round(message: Message, request: RoundRequest, site: SiteSettings, recall: Recall) -> Message:
     from ..site.work import answer_round, refused
 
     try:
         broadcast = packed_of(message)
         if broadcast is None:
             raise ContractError("PFS-402", "the request came without shared parameters")
-        reply, delta = answer_round(request, broadcast, site)
+        reply, delta = answer_round(request, broadcast, site, recall)
     except PfedsamError as error:
         log(ERROR, "%s, round %s: %s", site.site, request.round, error.local())
         return Message(content(refused(request, site, error)), reply_to=message)

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..aggregation.rules import RULES
 from ..aggregation.weights import WEIGHTS
+from ..contract.methods import METHODS
 from ..settings.run import CoordinatorSettings, RunSettings
 from ..settings.sources import findings, known_keys, refuse, split_coordinator, suggest
 
@@ -48,7 +49,8 @@ def combinations(run: RunSettings) -> list[str]:
         )
     if len(set(named)) != len(named):
         found.append("federation.sites: a name is given twice")
-    if run.training.global_steps == 0:
+    method = METHODS.get(run.method)
+    if run.training.global_steps == 0 and method is not None and method.shared:
         found.append("training.global-steps = 0: nothing would be shared")
     if run.rounds and run.training.personal_from > run.rounds + 1:
         found.append(f"training.personal-from = {run.training.personal_from}: later than the closing round")

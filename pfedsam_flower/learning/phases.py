@@ -1,14 +1,15 @@
-"""The two phases of a round at a site. Pure: no disk, no clock, no global random state.
+"""What a site's optimiser steps do. Pure: no disk, no clock, no global random state.
 
-The model that is passed in is the only thing they change. Both start from the broadcast:
+The model that is passed in is the only thing they change. All start from the broadcast:
 
     global phase   L-MoE bypassed, shared parameters trained        L = task(global model)
     local phase    shared parameters frozen, L-MoE trained          L = task(personalised)
                                               + λ(t) · q · T² KL(global ‖ personalised)
+    joint phase    both trained together                            L = task(personalised)
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,50 +21,93 @@ from .batches import Batch
 from .losses import distillation_loss, task_loss
 from .optim import Moments, adamw_step, clip_gradients
 
+Factor = Callable[[int], float]
+"""Step of the phase, from 0 → what the learning rate is multiplied with."""
+
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """Mean task loss over the phase's steps (None without steps), and the optimiser's moments at its end."""
+    """Mean task loss over the phase's steps (None without steps), and the optimiser's moments at its end.
+
+    ``shared`` are those of the shared parameters, empty where they are not kept.
+    """
 
     loss: float | None
     optimiser: Moments
+    shared: Moments = field(default_factory=dict)
+
+
+def steady(step: int) -> float:
+    """A constant learning rate."""
+    return 1.0
+
+
+def falling(first: int, total: int) -> Factor:
+    """1 over the first half of ``total`` steps, then falling in a line to a twentieth.
+
+    Args:
+        first: how many of them the phase's step 0 comes after.
+    """
+    return lambda step: min(1.0, max(0.05, 2 * (1 - (first + step) / max(1, total))))
 
 
 def global_phase(
-    model: PFedSAM, roles: dict[str, Role], drawn: Iterator[Batch], training: TrainingSettings
+    model: PFedSAM,
+    roles: Mapping[str, Role],
+    drawn: Iterator[Batch],
+    training: TrainingSettings,
+    *,
+    factor: Factor = steady,
+    optimiser: Moments | None = None,
+    pull_to: Mapping[str, Tensor] | None = None,
+    distillation_weight: float = 0.0,
+    temperature: float = 1.0,
 ) -> PhaseResult:
-    """Train the shared parameters with the L-MoE bypassed and a fresh optimiser (method.md A13, A17).
+    """Train the shared parameters with the personal additions bypassed (method.md A13, A17).
 
     Afterwards no parameter requires a gradient.
+
+    Args:
+        optimiser: moments to go on with; a fresh optimiser without.
+        pull_to: by name, where ``training.proximal`` pulls the parameters to (FedProx 1812.06127, Ditto
+            2012.04221).
+        distillation_weight: above 0 the personalised model teaches.
     """
     set_trainable(model, roles, "shared")
     named = trainable(model)
-    moments: Moments = {}
+    moments = _on_device(optimiser or {}, model.device)
     losses = []
-    with model.personalised(False):
-        for batch in drawn:
-            with _precision(model, training):
-                loss = task_loss(
-                    model(batch.images, batch.valid).float(), batch.target, batch.weight, batch.annotated
-                )
-            losses.append(_step(loss, named, moments, training.learning_rate_shared, training))
+    for step, batch in enumerate(drawn):
+        with _precision(model, training):
+            teacher = None
+            if distillation_weight > 0:
+                with torch.no_grad(), model.personalised(True):
+                    teacher = model(batch.images, batch.valid).float()
+            with model.personalised(False):
+                logits = model(batch.images, batch.valid).float()
+            task, loss = _loss(logits, batch, teacher, distillation_weight, temperature)
+        _gradients(loss, named, training, pull_to)
+        _move(named, moments, training.learning_rate_shared * factor(step), training)
+        losses.append(float(task.detach()))
     set_trainable(model, roles, None)
-    return PhaseResult(_mean(losses), {})
+    return PhaseResult(_mean(losses), {}, _on_cpu(moments))
 
 
 def local_phase(
     model: PFedSAM,
-    roles: dict[str, Role],
+    roles: Mapping[str, Role],
     drawn: Iterator[Batch],
     training: TrainingSettings,
     distillation_weight: float,
     temperature: float,
     optimiser: Moments,
+    *,
+    factor: Factor = steady,
 ) -> PhaseResult:
     """Train the personal parameters on the frozen shared ones, with the global model as teacher.
 
-    Teacher and student see the same augmented samples; the blocks before the first expert are common
-    to both and run once, without a gradient (nothing below is trained).
+    Teacher and student see the same augmented samples; the blocks before the first personal addition are
+    common to both and run once, without a gradient where nothing below is trained.
 
     Args:
         distillation_weight: λ(t) · q; 0 runs no teacher.
@@ -71,28 +115,55 @@ def local_phase(
     """
     set_trainable(model, roles, "personal")
     named = trainable(model)
-    device = model.device
-    moments = {k: v.clone() if k == "steps" else v.clone().to(device) for k, v in optimiser.items()}
+    moments = _on_device(optimiser, model.device)
+    frozen = model.trunk_is_frozen
     losses = []
-    for batch in drawn:
+    for step, batch in enumerate(drawn):
         with _precision(model, training):
-            with torch.no_grad():
+            with torch.set_grad_enabled(not frozen):
                 tokens = model.trunk(batch.images, batch.valid)
-                if distillation_weight > 0:
-                    with model.personalised(False):
-                        teacher = model.tail(tokens).float()
+            teacher = None
+            if distillation_weight > 0:
+                with torch.no_grad(), model.personalised(False):
+                    teacher = model.tail(tokens).float()
             with model.personalised(True):
                 student = model.tail(tokens).float()
-            task = task_loss(student, batch.target, batch.weight, batch.annotated)
-            loss = task
-            if distillation_weight > 0:
-                loss = loss + distillation_weight * distillation_loss(
-                    student, teacher, batch.weight, temperature
-                )
-        _step(loss, named, moments, training.learning_rate_personal, training)
+            task, loss = _loss(student, batch, teacher, distillation_weight, temperature)
+        _gradients(loss, named, training)
+        _move(named, moments, training.learning_rate_personal * factor(step), training)
         losses.append(float(task.detach()))
     set_trainable(model, roles, None)
-    return PhaseResult(_mean(losses), {k: v.cpu() for k, v in moments.items()})
+    return PhaseResult(_mean(losses), _on_cpu(moments))
+
+
+def joint_phase(
+    model: PFedSAM,
+    roles: Mapping[str, Role],
+    drawn: Iterator[Batch],
+    training: TrainingSettings,
+    optimiser: Moments,
+    *,
+    factor: Factor = steady,
+) -> PhaseResult:
+    """Train shared and personal parameters together; the moments of the latter alone are kept."""
+    set_trainable(model, roles, ("shared", "personal"))
+    named = trainable(model)
+    shared = {name: p for name, p in named.items() if roles[name] == "shared"}
+    personal = {name: p for name, p in named.items() if roles[name] == "personal"}
+    fresh: Moments = {}
+    moments = _on_device(optimiser, model.device)
+    losses = []
+    with model.personalised(True):
+        for step, batch in enumerate(drawn):
+            with _precision(model, training):
+                logits = model(batch.images, batch.valid).float()
+                task, loss = _loss(logits, batch, None, 0.0, 1.0)
+            _gradients(loss, named, training)
+            _move(shared, fresh, training.learning_rate_shared * factor(step), training)
+            _move(personal, moments, training.learning_rate_personal * factor(step), training)
+            losses.append(float(task.detach()))
+    set_trainable(model, roles, None)
+    return PhaseResult(_mean(losses), _on_cpu(moments))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -100,19 +171,44 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def _step(
+def _loss(
+    logits: Tensor, batch: Batch, teacher: Tensor | None, weight: float, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """The task loss, and with the distillation term."""
+    task = task_loss(logits, batch.target, batch.weight, batch.annotated)
+    if teacher is None:
+        return task, task
+    return task, task + weight * distillation_loss(logits, teacher, batch.weight, temperature)
+
+
+def _gradients(
     loss: Tensor,
-    named: dict[str, nn.Parameter],
-    moments: Moments,
-    learning_rate: float,
+    named: Mapping[str, nn.Parameter],
     training: TrainingSettings,
-) -> float:
+    pull_to: Mapping[str, Tensor] | None = None,
+) -> None:
     for parameter in named.values():
         parameter.grad = None
     loss.backward()
-    clip_gradients(named, training.clip_norm)
-    adamw_step(named, moments, learning_rate, training.weight_decay)
-    return float(loss.detach())
+    if pull_to is not None and training.proximal > 0:
+        for name, parameter in named.items():
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - pull_to[name], alpha=training.proximal)
+    clip_gradients(dict(named), training.clip_norm)
+
+
+def _move(
+    named: Mapping[str, nn.Parameter], moments: Moments, learning_rate: float, training: TrainingSettings
+) -> None:
+    adamw_step(dict(named), moments, learning_rate, training.weight_decay)
+
+
+def _on_device(moments: Moments, device: torch.device) -> Moments:
+    return {k: v.clone() if k == "steps" else v.clone().to(device) for k, v in moments.items()}
+
+
+def _on_cpu(moments: Moments) -> Moments:
+    return {k: v.cpu() for k, v in moments.items()}
 
 
 def _precision(model: nn.Module, training: TrainingSettings) -> torch.autocast:

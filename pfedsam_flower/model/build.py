@@ -10,7 +10,8 @@ from ..settings.run import RunSettings
 from ..settings.sources import suggest
 from .exchange import shared_tensors
 from .lmoe import add_lmoe
-from .lora import PARTS, add_lora_to_decoder, add_lora_to_encoder
+from .lora import PARTS, LoraLinear, add_lora_to_decoder, add_lora_to_encoder, add_private_lora
+from .neck import add_neck_branch
 from .pfedsam import PFedSAM
 from .roles import Role, assign_roles, set_trainable
 from .sam.backbones import BACKBONES, size_problems
@@ -44,6 +45,9 @@ def problems(run: RunSettings) -> list[str]:
         name = run.backbone.name
         return [*found, f"backbone.name = {name!r}: no such backbone; {suggest(name, list(BACKBONES))}"]
     found += [f"image.{fault}" for fault in size_problems(run.backbone.name, run.image.size)]
+    method = METHODS.get(run.method)
+    if run.aggregation.rule == "residual" and method and not {"lora-a", "lora-b"} <= set(method.shared):
+        found.append(f"aggregation.rule = 'residual': {run.method} does not average both of LoRA's factors")
     if backbone.pixels.stretch and run.image.spacing_mm:
         found.append(
             f"image.spacing-mm = {run.image.spacing_mm:g}: {run.backbone.name} stretches every image to its "
@@ -87,20 +91,42 @@ def build(run: RunSettings, checkpoint: str, device: str = "cpu") -> Built:
     Raises:
         CheckpointError: PFS-301 … PFS-304.
     """
-    backbone = BACKBONES[run.backbone.name]
     sam, report = load_sam(run.backbone.name, run.image.size, checkpoint)
     identity = state_digest(sam.state_dict())
     method = METHODS[run.method]
     model = PFedSAM(sam, len(run.classes), run.image.size)
-    scale = run.lora.alpha / run.lora.rank
-    draw = torch.Generator().manual_seed(run.seed)
-    add_lora_to_encoder(model.image_encoder, run.lora.targets, run.lora.rank, scale, draw)
-    if run.decoder.mode == "lora-heads":
-        add_lora_to_decoder(model.mask_decoder.sam, run.lora.rank, scale, draw)
-    if method.experts:
-        places = expert_blocks(run.lmoe.blocks, backbone.depth)
-        add_lmoe(model.image_encoder, places, run.lmoe.experts, run.lmoe.rank, run.lmoe.gate == "image", draw)
-    roles = assign_roles(model, run.decoder.mode)
+    _add_modules(model, run)
+    roles = assign_roles(model, run.decoder.mode, method)
     set_trainable(model, roles, None)
     contract = Contract(shared_tensors(model, roles), identity, run.classes, run.image.size, run.method)
     return Built(model.to(device).eval(), roles, contract, report)
+
+
+def _add_modules(model: PFedSAM, run: RunSettings) -> None:
+    """What the method trains beside SAM's own weights. LoRA is drawn first: alike under every method."""
+    method, encoder = METHODS[run.method], model.image_encoder
+    groups = {*method.shared, *method.personal}
+    draw = torch.Generator().manual_seed(run.seed)
+    if groups & {"lora-a", "lora-b"}:
+        scale = run.lora.alpha / run.lora.rank
+        add_lora_to_encoder(encoder, run.lora.targets, run.lora.rank, scale, draw)
+        if run.decoder.mode == "lora-heads":
+            add_lora_to_decoder(model.mask_decoder.sam, run.lora.rank, scale, draw)
+    if run.aggregation.rule == "residual":
+        for module in model.modules():
+            if isinstance(module, LoraLinear):
+                module.keep_residual()
+    depth = len(encoder.blocks)
+    places = expert_blocks(run.lmoe.blocks, depth)
+    if "experts" in method.personal:
+        add_lmoe(encoder, places, run.lmoe.experts, run.lmoe.rank, run.lmoe.gate, draw)
+    if "experts" in method.shared:  # an adapter in the sense of Houlsby et al. 2019
+        add_lmoe(encoder, tuple(range(depth)), 1, run.lmoe.rank, "uniform", draw)
+        for expert in model.experts:
+            expert.personal = False
+    if "private-lora" in groups:
+        width = encoder.blocks[places[0]].mlp.lin1.in_features
+        values = run.lmoe.experts * width * (2 * run.lmoe.rank + 1) + 1
+        add_private_lora(encoder, places, values, draw)
+    if "neck-branch" in groups and run.neck.rank:
+        add_neck_branch(encoder, run.neck.rank, draw)

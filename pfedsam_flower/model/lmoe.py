@@ -18,9 +18,13 @@ depend on what else is in the batch, and nothing is random at inference.
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+Gating = Literal["token", "image", "uniform", "top-1"]
+"""Who is asked: each token, or the mean over an image. Controls: no gate at all; only the first choice."""
 
 
 class LMoE(nn.Module):
@@ -28,11 +32,12 @@ class LMoE(nn.Module):
 
     Attributes:
         active: off makes the model exactly the global one (the bypass).
+        personal: whether the bypass is for it; not where a method averages it.
         usage: after a forward, the mean gate per expert [E], for the site's own log; no gradient.
     """
 
     def __init__(
-        self, width: int, experts: int, rank: int, per_image: bool, generator: torch.Generator
+        self, width: int, experts: int, rank: int, gating: Gating, generator: torch.Generator
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(width)
@@ -42,16 +47,20 @@ class LMoE(nn.Module):
         self.up = nn.Parameter(torch.zeros(experts, width, rank))
         self.gate = nn.Parameter(torch.empty(experts, width).uniform_(-bound, bound, generator=generator))
         self.scale = nn.Parameter(torch.ones(()))
-        self.per_image = per_image
-        self.active = True
+        self.gating = gating
+        self.active = self.personal = True
         self.usage: Tensor | None = None
 
     def forward(self, h: Tensor) -> Tensor:
         """[B, …, D] → [B, …, D], the experts' weighted sum times c; tokens lie on a grid or in a row."""
         experts, rank, width = self.down.shape
         between = tuple(range(1, h.ndim - 1))
-        asked = h.mean(dim=between, keepdim=True) if self.per_image else h
+        asked = h.mean(dim=between, keepdim=True) if self.gating == "image" else h
         g = nn.functional.linear(asked, self.gate).softmax(dim=-1)
+        if self.gating == "uniform":
+            g = torch.full_like(g, 1 / experts)
+        elif self.gating == "top-1":  # its own weight stays, or the gate would get no gradient
+            g = torch.where(g == g.amax(dim=-1, keepdim=True), g, torch.zeros_like(g))
         self.usage = g.detach().mean(dim=(0, *between))
         inner = nn.functional.gelu(nn.functional.linear(h, self.down.reshape(experts * rank, width)))
         weighted = (inner.unflatten(-1, (experts, rank)) * g.unsqueeze(-1)).flatten(-2)
@@ -83,11 +92,11 @@ def add_lmoe(
     blocks: tuple[int, ...],
     experts: int,
     rank: int,
-    per_image: bool,
+    gating: Gating,
     generator: torch.Generator,
 ) -> None:
     """Put an L-MoE beside the MLP of the numbered encoder blocks."""
     for number in blocks:
         block = encoder.blocks[number]
-        lmoe = LMoE(block.mlp.lin1.in_features, experts, rank, per_image, generator)
+        lmoe = LMoE(block.mlp.lin1.in_features, experts, rank, gating, generator)
         block.mlp = MlpWithExperts(block.mlp, lmoe)

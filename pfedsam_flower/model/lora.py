@@ -19,6 +19,33 @@ from torch import Tensor, nn
 PARTS = ("q", "k", "v")
 
 
+class PrivateLora(nn.Module):
+    """A second pair per adapted part, of role ``personal``: the control that has no gate.
+
+    Attributes:
+        active: off makes the model exactly the global one.
+    """
+
+    def __init__(
+        self, base: nn.Linear, n_parts: int, targets: tuple[str, ...], rank: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(base.in_features)
+        for name in targets:
+            a = torch.empty(rank, base.in_features).uniform_(-bound, bound, generator=generator)
+            self.register_parameter(f"{name}_a", nn.Parameter(a))
+            self.register_parameter(
+                f"{name}_b", nn.Parameter(torch.zeros(base.out_features // n_parts, rank))
+            )
+        self.active = True
+
+    def forward(self, x: Tensor, name: str) -> Tensor:
+        """The update of one part, [..., out / parts]."""
+        return nn.functional.linear(
+            nn.functional.linear(x, getattr(self, f"{name}_a")), getattr(self, f"{name}_b")
+        )
+
+
 class LoraLinear(nn.Linear):
     """A frozen linear layer with one LoRA pair per adapted part of its output.
 
@@ -53,6 +80,13 @@ class LoraLinear(nn.Linear):
             self.register_parameter(f"lora_{name}_a", nn.Parameter(a))
             b = torch.zeros(base.out_features // len(parts), rank)
             self.register_parameter(f"lora_{name}_b", nn.Parameter(b))
+        self.private: PrivateLora | None = None
+
+    def keep_residual(self) -> None:
+        """Add a whole matrix per pair, zero at the start: what averaging factors leaves out (FedEx-LoRA)."""
+        for name in self.targets:
+            out = self.out_features // len(self.parts)
+            self.register_buffer(f"lora_{name}_residual", torch.zeros(out, self.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] → [..., out]."""
@@ -62,6 +96,11 @@ class LoraLinear(nn.Linear):
             if name in self.targets:
                 a, b = getattr(self, f"lora_{name}_a"), getattr(self, f"lora_{name}_b")
                 update = nn.functional.linear(nn.functional.linear(x, a), b) * self.scale
+                residual = getattr(self, f"lora_{name}_residual", None)
+                if residual is not None:
+                    update = update + nn.functional.linear(x, residual) * self.scale
+                if self.private is not None and self.private.active:
+                    update = update + self.private(x, name)
                 pieces[place] = pieces[place] + update.unflatten(-1, (self.groups, -1))
         return torch.stack(pieces, dim=-2).flatten(-3)
 
@@ -73,6 +112,17 @@ def add_lora_to_encoder(
     for block in encoder.blocks:
         groups = getattr(block.attn, "qkv_groups", 1)
         block.attn.qkv = LoraLinear(block.attn.qkv, PARTS, targets, rank, scale, generator, groups)
+
+
+def add_private_lora(
+    encoder: nn.Module, blocks: tuple[int, ...], values: int, generator: torch.Generator
+) -> None:
+    """Put a private pair beside the shared ones in the numbered blocks, about ``values`` numbers in each."""
+    for number in blocks:
+        qkv = encoder.blocks[number].attn.qkv
+        per_rank = len(qkv.targets) * (qkv.in_features + qkv.out_features // len(qkv.parts))
+        rank = max(1, round(values / per_rank))
+        qkv.private = PrivateLora(qkv, len(qkv.parts), qkv.targets, rank, generator)
 
 
 def add_lora_to_decoder(decoder: nn.Module, rank: int, scale: float, generator: torch.Generator) -> None:

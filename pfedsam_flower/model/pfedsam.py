@@ -3,6 +3,7 @@
 pixels 0..255 ─ normalise ─ patches + positions ─ blocks ─ neck ─ decoder ─ logits per class
                                   LoRA in every block's q, v   (shared)
                                   L-MoE beside the last MLPs   (personal, can be bypassed)
+                                                branch in the neck  (personal, can be bypassed)
                                                    class tokens, upscaling … (shared)
 """
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from .decoder import ClassDecoder
 from .lmoe import LMoE
+from .lora import PrivateLora
+from .neck import Branch
 
 
 class PFedSAM(nn.Module):
@@ -49,22 +52,39 @@ class PFedSAM(nn.Module):
         return [module for module in self.modules() if isinstance(module, LMoE)]
 
     @property
+    def additions(self) -> list[nn.Module]:
+        """The personal modules that can be bypassed, first block first."""
+        found = [module for module in self.modules() if isinstance(module, LMoE | PrivateLora | Branch)]
+        return [module for module in found if not isinstance(module, LMoE) or module.personal]
+
+    @property
     def first_personal_block(self) -> int:
-        """Number of the first block with experts; blocks before it are common to both models."""
+        """Number of the first block with personal additions; blocks before it are common to both models."""
+        personal = set(self.additions)
         blocks = self.image_encoder.blocks
-        return next((i for i, b in enumerate(blocks) if hasattr(b.mlp, "lmoe")), len(blocks))
+        return next((i for i, b in enumerate(blocks) if personal & set(b.modules())), len(blocks))
+
+    @property
+    def trunk_is_frozen(self) -> bool:
+        """Whether nothing below the first personal block is being trained."""
+        encoder = self.image_encoder
+        parts = [encoder.patch_embed, *encoder.blocks[: self.first_personal_block]]
+        if isinstance(encoder.pos_embed, nn.Parameter) and encoder.pos_embed.requires_grad:
+            return False
+        return not any(p.requires_grad for part in parts for p in part.parameters())
 
     @contextmanager
     def personalised(self, on: bool) -> Iterator[None]:
         """Within: the personalised model (on) or the global one (off); the former state afterwards."""
-        before = [expert.active for expert in self.experts]
-        for expert in self.experts:
-            expert.active = on
+        additions = self.additions
+        before = [module.active for module in additions]
+        for module in additions:
+            module.active = on
         try:
             yield
         finally:
-            for expert, active in zip(self.experts, before, strict=True):
-                expert.active = active
+            for module, active in zip(additions, before, strict=True):
+                module.active = active
 
     def forward(self, images: Tensor, valid: Tensor) -> Tensor:
         """Logits of every class.

@@ -9,7 +9,6 @@ from ..model.pfedsam import PFedSAM
 SLICES_AT_ONCE = 8
 
 
-@torch.inference_mode()
 def predict_logits(
     model: PFedSAM, image: np.ndarray, rule: InputRule, spacing_mm: Spacing, *, personal: bool
 ) -> np.ndarray:
@@ -24,18 +23,39 @@ def predict_logits(
     Returns:
         float32 [K, D, H, W]; a mask is ``logits > 0``, which is probability 0.5.
     """
-    result: np.ndarray | None = None
+    logits, valid = decoder_logits(model, image, rule, spacing_mm, personal=personal)
+    return enlarged(logits, rule.size, valid, image.shape[1:3], model.device)
+
+
+@torch.inference_mode()
+def decoder_logits(
+    model: PFedSAM, image: np.ndarray, rule: InputRule, spacing_mm: Spacing, *, personal: bool
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """What the decoder says of each slice, float32 [D, K, L, L], and the part (h, w) of it that is image.
+
+    Args: as ``predict_logits``; (h, w) are pixels of the square.
+    """
+    found = []
+    valid = (0, 0)
     with model.personalised(personal):
         for start in range(0, len(image), SLICES_AT_ONCE):
             shown = range(start, min(start + SLICES_AT_ONCE, len(image)))
             pixels, valid = _squares(image, shown, rule, spacing_mm)
             sizes = torch.tensor([valid] * len(shown), device=model.device)
-            logits = model(torch.from_numpy(pixels).to(model.device), sizes).float()
-            own = to_own_grid(logits, rule.size, valid, image.shape[1:3]).cpu().numpy()
-            if result is None:
-                result = np.empty((own.shape[1], *image.shape[:3]), np.float32)
-            result[:, shown.start : shown.stop] = own.transpose(1, 0, 2, 3)
-    assert result is not None  # no image is without a slice
+            found.append(model(torch.from_numpy(pixels).to(model.device), sizes).float().cpu().numpy())
+    return np.concatenate(found), valid
+
+
+@torch.inference_mode()
+def enlarged(
+    logits: np.ndarray, size: int, valid: tuple[int, int], shape: tuple[int, ...], device: torch.device
+) -> np.ndarray:
+    """``decoder_logits`` on the slices' own grid: float32 [K, D, *shape]."""
+    result = np.empty((logits.shape[1], len(logits), *shape), np.float32)
+    for start in range(0, len(logits), SLICES_AT_ONCE):
+        chunk = torch.from_numpy(logits[start : start + SLICES_AT_ONCE]).to(device)
+        own = to_own_grid(chunk, size, valid, (shape[0], shape[1])).cpu().numpy()
+        result[:, start : start + len(chunk)] = own.transpose(1, 0, 2, 3)
     return result
 
 

@@ -44,6 +44,11 @@ class FederationSettings(Section):
     minimum_sites: int = Field(2, ge=1, description="Sites that must answer, or the round is not closed.")
     start_deadline_s: float = Field(120.0, gt=0, description="Seconds to wait for the sites before a round starts.")
     round_deadline_s: float = Field(3600.0, gt=0, description="Seconds that a round may take.")
+    below_quorum: Literal["stop", "wait", "retry"] = Field("stop",
+        description="What is done when fewer than minimum-sites answer: stop ends the run, which can be resumed; wait keeps "
+        "the round open for those that are missing; retry asks everybody again, those whose answer was left out too.")
+    quorum_wait_s: float = Field(86400.0, gt=0,
+        description="Seconds below quorum after which the run ends all the same (wait, retry).")
 
 
 class BackboneSettings(Section):
@@ -80,6 +85,8 @@ class LoraSettings(Section):
     rank: int = Field(8, ge=1, le=256, description="Rank of each LoRA pair.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale is alpha / rank.")
     targets: Names = Field(("q", "v"), description="Parts of each attention's fused qkv that get a pair: q, k, v.")
+    train: Literal["both", "alternating"] = Field("both",
+        description="Which factors a round trains: both, or B in odd and A in even rounds, whose mean is then exact.")
 
 
 class LmoeSettings(Section):
@@ -87,7 +94,13 @@ class LmoeSettings(Section):
     rank: int = Field(8, ge=1, le=256, description="Inner width of one expert.")
     blocks: Names = Field(("last-third",),
         description="Encoder blocks with experts: last-third, all, or block numbers, comma separated.")
-    gate: Literal["token", "image"] = Field("token", description="One gate per token, or one per image.")
+    gate: Literal["token", "image", "uniform", "top-1"] = Field("token",
+        description="One gate per token, or one per image; uniform (no gate) and top-1 are controls.")
+
+
+class NeckSettings(Section):
+    rank: int = Field(0, ge=0, le=256,
+        description="Rank of a personal branch beside the 3x3 convolution of the encoder's neck; 0: none.")
 
 
 class DecoderSettings(Section):
@@ -99,6 +112,8 @@ class DecoderSettings(Section):
 class TrainingSettings(Section):
     global_steps: int = Field(10, ge=0, description="Optimiser steps of the global phase, per round.")
     local_steps: int = Field(10, ge=0, description="Optimiser steps of the local phase, per round.")
+    closing_steps: int = Field(10, ge=0,
+        description="Optimiser steps of the closing round, on the final shared parameters; nothing of them is sent.")
     batch_size: int = Field(4, ge=1, description="Samples per optimiser step.")
     learning_rate_shared: float = Field(1e-3, gt=0, lt=1, description="AdamW learning rate of the shared parameters.")
     learning_rate_personal: float = Field(1e-3, gt=0, lt=1, description="AdamW learning rate of the L-MoE.")
@@ -107,21 +122,27 @@ class TrainingSettings(Section):
     phase_order: Literal["local-first", "global-first"] = Field("local-first",
         description="Which phase comes first in a round; both start from the broadcast.")
     personal_from: int = Field(1, ge=1, description="First round with a local phase.")
+    schedule: Literal["constant", "falling"] = Field("falling",
+        description="Learning rates: constant, or falling to a twentieth over the second half of a run's steps.")
+    proximal: float = Field(0.0, ge=0, le=100,
+        description="Pull towards the broadcast, mu of mu/2 |w - broadcast|^2: FedProx in the global phase, Ditto in its own.")
     augment: bool = Field(True, description="Flips, small affine moves, contrast, gamma and noise on training samples.")
     precision: Literal["float32", "bfloat16"] = Field("float32",
         description="bfloat16 runs the network under autocast; needs hardware that has it.")
 
 
 class DistillationSettings(Section):
-    direction: Literal["global-to-personal", "none"] = Field("global-to-personal",
-        description="Who teaches whom in the local phase.")
+    direction: Literal["global-to-personal", "personal-to-global", "both", "none"] = Field("global-to-personal",
+        description="Who teaches: the global model in the local phase, the personalised one in the global phase "
+        "(what a site keeps then has a part in what it sends), both, or nobody.")
     weight: float = Field(0.1, ge=0, le=10, description="Weight of the distillation term after warm-up.")
     temperature: float = Field(2.0, gt=0, le=20, description="Temperature T; the term is scaled by T squared.")
     warmup_rounds: int = Field(2, ge=0, description="Rounds over which the weight rises from 0.")
 
 
 class AggregationSettings(Section):
-    rule: str = Field("mean", description="A row of RULES: mean, or product (each LoRA pair becomes the best pair of the mean product).")
+    rule: str = Field("mean", description="A row of RULES: mean, product (each LoRA pair becomes the best pair of the mean product), or residual "
+        "(the mean, and what it leaves out of the mean product travels as a whole matrix).")
     weights: str = Field("patients", description="A row of WEIGHTS: what a site counts for.")
     largest_norm: float = Field(1000.0, gt=0, description="A delta with a larger Euclidean norm is left out by name.")
 
@@ -131,6 +152,8 @@ class EvaluationSettings(Section):
     alone: bool = Field(True,
         description="Also train, at each site, a model without the federation for the same number of steps, "
         "so that a hospital sees what the federation is worth to it. Doubles the training time.")
+    surface: bool = Field(False,
+        description="Also HD95 and NSD of each test case in the closing round; they stay at the site. Costs it seconds.")
 
 
 class RunSettings(Section):
@@ -145,6 +168,7 @@ class RunSettings(Section):
     image: ImageSettings = ImageSettings()
     lora: LoraSettings = LoraSettings()
     lmoe: LmoeSettings = LmoeSettings()
+    neck: NeckSettings = NeckSettings()
     decoder: DecoderSettings = DecoderSettings()
     training: TrainingSettings = TrainingSettings()
     distillation: DistillationSettings = DistillationSettings()
@@ -156,4 +180,7 @@ class CoordinatorSettings(Section):
     """What the coordinator keeps to itself: no site reads these."""
 
     folder: str = Field("runs", description="Folder of the run folders, relative to where the SuperLink was started.")
+    enrolment: str = Field("",
+        description="Path of the enrolled.json that pfedsam enrol keeps, relative as above: sites are then known by the names "
+        "that they are enrolled under, and other nodes get nothing. Empty: by what they say of themselves.")
     checkpoint: str = Field("", description="Path of the backbone's weights at the coordinator; empty: those inside the package (vit_tiny has them).")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..contract.methods import METHODS
 from ..data.samples import load_site
 from ..errors import StoreError
 from ..model.exchange import import_shared, load_personal
@@ -55,7 +56,10 @@ def example_predictions(site: SiteSettings, run_folder: Path) -> MaskTriple:
 
     load_personal(built.model, built.roles, personal.tensors)
     masks = {"global": marked(personal=False)}
-    if built.model.experts:
+    if personal.own is not None:
+        import_shared(built.model, built.contract, personal.own)
+        masks["personalised"] = marked(personal=False)
+    elif METHODS[run.method].personal:
         masks["personalised"] = marked(personal=True)
     if personal.alone is not None:
         import_shared(built.model, built.contract, personal.alone)

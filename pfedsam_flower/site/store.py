@@ -1,7 +1,8 @@
 """A site's personal state on its own disk.
 
 ``<state>/<federation>/<site>/<method>/`` holds two generations: tensors of the personal parameters,
-their optimiser's moments and the model trained alone, and the reply that was sent for that round.
+their optimiser's moments, the model trained alone
+and the site's own copy where there is one, and the reply that was sent for that round.
 ``state.json`` names them with their digests; swapping it in is the moment at which a round has happened.
 A message that comes twice is answered from here and trains nothing again.
 """
@@ -31,12 +32,17 @@ class Personal:
     Attributes:
         tensors: the personal parameters by name; empty for a method without any.
         optimiser: their AdamW moments.
-        alone: packed shared parameters of the model trained without the federation, float32 [n_values].
+        alone, alone_optimiser: packed shared parameters of the model trained without the federation, float32
+            [n_values], and its moments.
+        own, own_optimiser: the same of the site's own copy under a method that keeps one.
     """
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     optimiser: dict[str, torch.Tensor] = field(default_factory=dict)
     alone: np.ndarray | None = None
+    alone_optimiser: dict[str, torch.Tensor] = field(default_factory=dict)
+    own: np.ndarray | None = None
+    own_optimiser: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def stored_reply(
@@ -143,17 +149,30 @@ def _tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:
         raise StoreError("PFS-603", f"not a tensor file: {error}", where=str(path)) from error
 
 
+_GROUPS = {
+    "personal/": "tensors",
+    "optimiser/": "optimiser",
+    "alone-optimiser/": "alone_optimiser",
+    "own-optimiser/": "own_optimiser",
+}
+
+
 def _pack(personal: Personal) -> dict[str, torch.Tensor]:
-    tensors = {f"personal/{k}": v.contiguous() for k, v in personal.tensors.items()}
-    tensors |= {f"optimiser/{k}": v.contiguous() for k, v in personal.optimiser.items()}
-    if personal.alone is not None:
-        tensors["alone"] = torch.from_numpy(personal.alone)
+    tensors = {
+        prefix + k: v.contiguous()
+        for prefix, name in _GROUPS.items()
+        for k, v in getattr(personal, name).items()
+    }
+    for name in ("alone", "own"):
+        if getattr(personal, name) is not None:
+            tensors[name] = torch.from_numpy(getattr(personal, name))
     return tensors
 
 
 def _unpack(tensors: dict[str, torch.Tensor]) -> Personal:
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-    alone = tensors["alone"].numpy() if "alone" in tensors else None
-    return Personal(part("personal/"), part("optimiser/"), alone)
+    groups = {
+        name: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        for prefix, name in _GROUPS.items()
+    }
+    packed = {name: tensors[name].numpy() for name in ("alone", "own") if name in tensors}
+    return Personal(**groups, **packed)

@@ -1,7 +1,8 @@
 """A run's models when it has ended: the final shared parameters, with a site's personal ones or without."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +37,9 @@ class Trained:
         built: with the run's final shared parameters in it, and the site's personal ones.
         round: number of the shared parameters.
         shares: of ``global``, ``personal`` and ``alone`` in the logits; they sum to 1.
-        shared, alone: packed, float32 [n_values]; ``alone`` is the model trained at the site only.
+        shared: packed, float32 [n_values].
+        copies: the same of other models by name: ``alone``, trained at the site only; ``personal`` where the
+            method ends with a copy of the shared parameters.
     """
 
     run: RunSettings
@@ -44,7 +47,7 @@ class Trained:
     round: int
     shares: dict[str, float]
     shared: np.ndarray
-    alone: np.ndarray | None = None
+    copies: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def rule(self) -> InputRule:
@@ -81,13 +84,17 @@ def open_trained(
             hint="name it with --sites FILE --site NAME, or ask for --model global",
         )
     trained = open_global(run_folder, site, checkpoint)
+    run, built = trained.run, trained.built
+    if which == "global" and not METHODS[run.method].has_global:
+        raise SettingsError("PFS-103", f"what {run.method} averages is no model without a site's own part")
     if which == "global" or site is None:
         return trained
-    run, built = trained.run, trained.built
-    if which == "personalised" and not METHODS[run.method].experts:
+    if which == "personalised" and not METHODS[run.method].has_personal:
         raise SettingsError("PFS-103", f"a run of {run.method} has no personal parameters")
     personal, closing = _closed(site, trained)
     load_personal(built.model, built.roles, personal.tensors)
+    copies = {"alone": personal.alone, "personal": personal.own}
+    trained = replace(trained, copies={k: v for k, v in copies.items() if v is not None})
     if which == "personalised":
         return replace(trained, shares={"personal": 1.0})
     shares = {
@@ -97,7 +104,7 @@ def open_trained(
     }
     if not shares:
         raise StoreError("PFS-603", "the site's closing round says no mix", where=str(run_folder))
-    return replace(trained, shares=shares, alone=personal.alone)
+    return replace(trained, shares=shares)
 
 
 def open_global(run_folder: Path, site: SiteSettings | None = None, checkpoint: str = "") -> Trained:
@@ -122,13 +129,14 @@ def mixed_logits(trained: Trained, image: np.ndarray, spacing_mm: Spacing) -> np
     model, contract = trained.built.model, trained.built.contract
     total: np.ndarray | None = None
     for name, share in sorted(trained.shares.items()):
-        if name == "alone":
-            assert trained.alone is not None
-            import_shared(model, contract, trained.alone)
+        copy = trained.copies.get(name)
+        if copy is not None:
+            import_shared(model, contract, copy)
         try:
-            logits = predict_logits(model, image, trained.rule, spacing_mm, personal=name == "personal")
+            on = name == "personal" and copy is None
+            logits = predict_logits(model, image, trained.rule, spacing_mm, personal=on)
         finally:
-            if name == "alone":
+            if copy is not None:
                 import_shared(model, contract, trained.shared)
         logits *= share
         total = logits if total is None else np.add(total, logits, out=total)

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..contract.messages import Refusal, RoundReply, RoundRequest, encode
+from ..contract.messages import Refusal, RoundReply, RoundRequest
 from ..contract.schema import digest
 from ..data.samples import load_site
 from ..errors import ContractError, PfedsamError
@@ -17,15 +16,17 @@ from ..model.build import Built, build
 from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
-from . import journal, store
+from . import store
 from .files import locked
 from .hello import run_settings
-from .paths import cache_path, journal_path, split_path, store_folder
+from .paths import cache_path, split_path, store_folder
+from .recall import Recall, forgetful
 from .round import norm_of, site_round
+from .scores import FILE, write_scores
 
 
 def answer_round(
-    request: RoundRequest, broadcast: np.ndarray, site: SiteSettings
+    request: RoundRequest, broadcast: np.ndarray, site: SiteSettings, recall: Recall = forgetful
 ) -> tuple[RoundReply, np.ndarray | None]:
     """A round's reply and delta; everything is on disk before this returns.
 
@@ -51,7 +52,6 @@ def answer_round(
     with locked(folder, wait_s=request.deadline_s / 2):
         again = store.stored_reply(folder, bound, request.kind, request.round, request.broadcast)
         if again is not None:
-            _note(site, run, again[0], again=True)
             return again
         personal = store.load_before(folder, bound, request.round)
         loading = perf_counter()
@@ -65,7 +65,9 @@ def answer_round(
             cache=cache_path(site, run.federation.name),
         )
         loaded = perf_counter()
-        result = site_round(request.kind, request.round, broadcast, built, data, personal, run, site.site)
+        result = site_round(
+            request.kind, request.round, broadcast, built, data, personal, run, site.site, recall
+        )
         reply = RoundReply(
             kind=request.kind,
             site=site.site,
@@ -79,7 +81,8 @@ def answer_round(
             delta="" if result.delta is None else digest(result.delta),
             delta_norm=norm_of(result.delta),
         )
-        _note(site, run, reply, again=False)
+        if result.scores:
+            write_scores(folder / FILE, result.scores)
         store.record(folder, bound, result.personal, reply, result.delta)
     return reply, result.delta
 
@@ -108,21 +111,3 @@ def binding(run: RunSettings, site: SiteSettings, built: Built) -> dict[str, Any
         "contract": built.contract.hash,
         "personal": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
     }
-
-
-def _note(site: SiteSettings, run: RunSettings, reply: RoundReply, *, again: bool) -> None:
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "federation": run.federation.name,
-        "kind": reply.kind,
-        "round": reply.round,
-        "again": again,
-        "contract": reply.contract,
-        "delta": reply.delta,
-        "norm": reply.delta_norm,
-        "bytes": len(encode(reply)),
-        "patients": reply.n_train_patients,
-        "samples": reply.n_train_samples,
-        "numbers": reply.metrics,
-    }
-    journal.append(journal_path(site, run.federation.name), entry)

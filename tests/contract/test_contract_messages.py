@@ -133,5 +133,10 @@ def test_defaults_name_rows_that_exist() -> None:
 def test_every_method_does_something_and_says_what() -> None:
     for name, method in METHODS.items():
         assert method.sentence, name
-        assert method.global_phase or method.local_phase, name
-        assert method.experts or not method.local_phase, f"{name}: nothing to train in the local phase"
+        assert method.shared or method.personal, name
+        assert not set(method.shared) & set(method.personal), f"{name}: a group with two roles"
+        assert method.round, f"{name}: nothing to do in a round"
+        phases = {*method.round, *method.closing}
+        assert method.personal or not phases & {"local", "joint"}, f"{name}: nothing personal to train"
+        assert method.shared or not phases - {"local"}, f"{name}: nothing shared to train"
+        assert "global" not in phases or method.has_global, f"{name}: no model to train in the global phase"

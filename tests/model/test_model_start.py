@@ -157,9 +157,9 @@ def test_image_gate_gives_one_gate_per_image() -> None:
     model = build(RUN.model_copy(update={"lmoe": LmoeSettings(gate="image", blocks=("0", "5"))}), "").model
     assert len(model.experts) == 2
     assert model.first_personal_block == 0
-    assert model.experts[0].per_image
+    assert model.experts[0].gating == "image"
     encoder = load_sam("vit_tiny", 56)[0].image_encoder
-    add_lmoe(encoder, (3,), 2, 2, True, torch.Generator().manual_seed(0))
+    add_lmoe(encoder, (3,), 2, 2, "image", torch.Generator().manual_seed(0))
     h = torch.randn(1, 4, 4, 384)
     lmoe = encoder.blocks[3].mlp.lmoe
     torch.nn.init.normal_(lmoe.up)

@@ -84,7 +84,7 @@ def _block(side: int, width: int, heads: int, window: int) -> Block:
 
 
 def shared_values(run: RunSettings) -> int:
-    """Numbers in a message: LoRA and the decoder's trainable part; exact."""
+    """Numbers in a message: LoRA and the decoder's trainable part; exact where both are averaged."""
     rank = run.lora.rank
     total = sum(2 * rank * block.width * len(run.lora.targets) for block in blocks(run))
     total += len(run.classes) * CLASS_VALUES + UPSCALING_VALUES
@@ -97,15 +97,17 @@ def shared_values(run: RunSettings) -> int:
 
 
 def personal_values(run: RunSettings) -> int:
-    """Numbers that stay at the site; exact."""
-    if not METHODS[run.method].experts:
-        return 0
+    """Numbers that stay at the site; exact for L-MoE and the branch in the neck."""
+    method = METHODS[run.method]
+    branch = run.neck.rank * CHANNELS * 10 if "neck-branch" in method.personal else 0
+    if "experts" not in method.personal:
+        return branch
     from ...model.build import expert_blocks
 
     widths = [block.width for block in blocks(run)]
     places = expert_blocks(run.lmoe.blocks, len(widths))
     n, rank = run.lmoe.experts, run.lmoe.rank
-    return sum(2 * n * rank * widths[place] + n * widths[place] + 1 for place in places)
+    return branch + sum(2 * n * rank * widths[place] + n * widths[place] + 1 for place in places)
 
 
 def message_bytes(run: RunSettings) -> int:

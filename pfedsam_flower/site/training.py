@@ -1,0 +1,337 @@
+"""The phases of a round at a site: steps, learning rates, what is remembered."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contract.methods import METHODS
+from ..contract.schema import digest
+from ..contract.software import software
+from ..data.samples import SiteData
+from ..data.transforms import augment
+from ..learning.batches import Batch, batches
+from ..learning.losses import warmed
+from ..learning.phases import Factor, falling, global_phase, joint_phase, local_phase, steady
+from ..learning.seeds import derive
+from ..model.build import Built
+from ..model.exchange import export_shared, import_shared, personal_state
+from ..model.roles import Role, resting
+from ..settings.run import RunSettings
+from .recall import Arrays, Recall, forgetful
+from .store import Personal
+
+SHARED_PHASE = {
+    "batch_size",
+    "learning_rate_shared",
+    "weight_decay",
+    "clip_norm",
+    "schedule",
+    "proximal",
+    "augment",
+    "precision",
+}
+"""Training settings that a phase of shared parameters depends on, its steps apart."""
+
+
+class Work:
+    """One round's work; collects numbers and seconds on the way.
+
+    Attributes:
+        quality: how far the teacher may be trusted, from this round's validation, 0..1.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        broadcast: np.ndarray,
+        built: Built,
+        data: SiteData,
+        run: RunSettings,
+        site: str,
+        recall: Recall,
+    ) -> None:
+        self.number, self.broadcast, self.built, self.data, self.run = number, broadcast, built, data, run
+        self.site, self.recall = site, recall
+        self.quality = 1.0
+        self.metrics: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def closing(self) -> bool:
+        """Whether this is the closing round."""
+        return self.number > self.run.rounds
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether a model is trained without the federation: only where the shared parameters are one."""
+        return self.run.evaluation.alone and METHODS[self.run.method].has_global
+
+    def global_(self, personal: Personal) -> np.ndarray:
+        """The delta of a global phase."""
+        start = perf_counter()
+        training, distillation = self.run.training, self.run.distillation
+        weight = self._distillation("personal-to-global")
+        steps = training.global_steps
+        first, total = (self.number - 1) * steps, self.run.rounds * steps
+
+        def make() -> Arrays:
+            result = global_phase(
+                self.built.model,
+                self._roles_now(),
+                self._draw("global", steps),
+                training,
+                factor=self._factor(first, total),
+                pull_to=self._tensors(self.broadcast),
+                distillation_weight=weight,
+                temperature=distillation.temperature,
+            )
+            after = export_shared(self.built.model, self.built.contract)
+            return {"delta": after - self.broadcast, "loss": _loss(result.loss)}
+
+        teacher = [weight, distillation.temperature, _digest(personal.tensors)] if weight else []
+        found = self._recalled(["global", steps, first, total, digest(self.broadcast), *teacher], make)
+        import_shared(self.built.model, self.built.contract, self.broadcast)
+        self.note("loss.global", float(found["loss"]))
+        self.spent("global_", start)
+        return found["delta"]
+
+    def local(self, personal: Personal) -> Personal:
+        """The personal state after a local phase on the frozen broadcast."""
+        steps, first, total = self._personal_steps()
+        if not steps:
+            return personal
+        start = perf_counter()
+        model, run = self.built.model, self.run
+        weight = self._distillation("global-to-personal")
+        result = local_phase(
+            model,
+            self.built.roles,
+            self._draw("local", steps),
+            run.training,
+            weight,
+            run.distillation.temperature,
+            personal.optimiser,
+            factor=self._factor(first, total),
+        )
+        self.note("loss.local", result.loss)
+        self.metrics["distillation.weight"] = weight
+        self._note_gates()
+        self.spent("local", start)
+        return replace(personal, tensors=personal_state(model, self.built.roles), optimiser=result.optimiser)
+
+    def joint(self, personal: Personal) -> tuple[np.ndarray, Personal]:
+        """The delta and the personal state after shared and personal parameters were trained together."""
+        start = perf_counter()
+        model, run = self.built.model, self.run
+        steps = run.training.global_steps
+        result = joint_phase(
+            model,
+            self._roles_now(),
+            self._draw("joint", steps),
+            run.training,
+            personal.optimiser,
+            factor=self._factor((self.number - 1) * steps, run.rounds * steps),
+        )
+        delta = export_shared(model, self.built.contract) - self.broadcast
+        import_shared(model, self.built.contract, self.broadcast)
+        self.note("loss.global", result.loss)
+        self._note_gates()
+        self.spent("global_", start)
+        kept = personal_state(model, self.built.roles)
+        return delta, replace(personal, tensors=kept, optimiser=result.optimiser)
+
+    def own(self, personal: Personal, *, pulled: bool) -> Personal:
+        """The site's own copy of the shared parameters, trained on: kept between rounds if ``pulled``."""
+        steps, first, total = self._personal_steps()
+        if not steps:
+            return personal
+        start = perf_counter()
+        begin = personal.own if pulled and personal.own is not None else self.broadcast
+        moments = personal.own_optimiser if pulled else {}
+        packed, moments, loss = self._copy(
+            "own", begin, moments, steps, first, total, self.broadcast if pulled else None
+        )
+        self.note("loss.local", loss)
+        self.spent("local", start)
+        return replace(personal, own=packed, own_optimiser=moments)
+
+    def alone(self, personal: Personal) -> Personal:
+        """The model trained without the federation, a round further."""
+        start = perf_counter()
+        if personal.alone is None:
+            raise ValueError("the model trained alone was not kept")
+        training, rounds = self.run.training, self.run.rounds
+        late = training.personal_from
+
+        def before(number: int) -> int:
+            return (number - 1) * training.global_steps + max(0, number - late) * training.local_steps
+
+        first, until = before(self.number), before(rounds + 1)
+        steps = training.closing_steps if self.closing else before(self.number + 1) - first
+        packed, moments, loss = self._copy(
+            "alone", personal.alone, personal.alone_optimiser, steps, first, until + training.closing_steps
+        )
+        self.note("loss.alone", loss)
+        self.spent("alone", start)
+        return replace(personal, alone=packed, alone_optimiser=moments)
+
+    def note(self, name: str, value: float | None) -> None:
+        """Keep a number for the reply, unless it is not defined."""
+        if value is not None and math.isfinite(value):
+            self.metrics[name] = float(value)
+
+    def spent(self, part: str, start: float) -> None:
+        """Add the seconds since ``start`` to a part of the round."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - start
+
+    def recalled(self, key: list[Any], make: Callable[[], Arrays]) -> Arrays:
+        """The result of a step that depends on the shared parameters only, and on what ``key`` adds."""
+        return self._recalled(key, make)
+
+    def _copy(
+        self,
+        purpose: str,
+        begin: np.ndarray,
+        moments: dict[str, Tensor],
+        steps: int,
+        first: int,
+        total: int,
+        pull_to: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, dict[str, Tensor], float | None]:
+        """Another set of shared parameters trained at the site: packed, moments, mean loss."""
+        model, contract = self.built.model, self.built.contract
+
+        def make() -> Arrays:
+            import_shared(model, contract, begin)
+            training = self.run.training if pull_to is not None else self._without_pull()
+            result = global_phase(
+                model,
+                self.built.roles,
+                self._draw(purpose, steps),
+                training,
+                factor=self._factor(first, total),
+                optimiser=moments,
+                pull_to=None if pull_to is None else self._tensors(pull_to),
+            )
+            after = {f"moments/{k}": v.numpy() for k, v in result.shared.items()}
+            return after | {"packed": export_shared(model, contract), "loss": _loss(result.loss)}
+
+        pull = digest(pull_to) if pull_to is not None else ""
+        found = self._recalled([purpose, steps, first, total, digest(begin), _digest(moments), pull], make)
+        import_shared(model, contract, self.broadcast)
+        kept = {
+            k.removeprefix("moments/"): torch.from_numpy(v.copy())
+            for k, v in found.items()
+            if k.startswith("moments/")
+        }
+        return found["packed"], kept, float(found["loss"])
+
+    def _without_pull(self) -> Any:
+        return self.run.training.model_copy(update={"proximal": 0.0})
+
+    def _personal_steps(self) -> tuple[int, int, int]:
+        """Steps of this round's personal phase; how many came before; how many the whole run has."""
+        training, rounds = self.run.training, self.run.rounds
+        method = METHODS[self.run.method]
+        in_rounds = bool({"local", "pull"} & set(method.round)) * training.local_steps
+        before = max(0, self.number - training.personal_from) * in_rounds
+        total = max(0, rounds + 1 - training.personal_from) * in_rounds + training.closing_steps
+        if self.closing:
+            return training.closing_steps, before, total
+        return (in_rounds if self.number >= training.personal_from else 0), before, total
+
+    def _distillation(self, direction: str) -> float:
+        """The term's weight in this round for a phase with a teacher of this direction."""
+        settings = self.run.distillation
+        if settings.direction not in (direction, "both") or not METHODS[self.run.method].has_global:
+            return 0.0
+        return self.quality * warmed(settings.weight, self.number, settings.warmup_rounds)
+
+    def _factor(self, first: int, total: int) -> Factor:
+        return falling(first, total) if self.run.training.schedule == "falling" else steady
+
+    def _roles_now(self) -> dict[str, Role]:
+        """The roles, with the factor of LoRA that rests in this round frozen."""
+        if self.run.lora.train == "both":
+            return self.built.roles
+        return resting(self.built.roles, "a" if self.number % 2 else "b")
+
+    def _tensors(self, packed: np.ndarray) -> Mapping[str, Tensor]:
+        device = self.built.model.device
+        arrays = self.built.contract.unpack(packed)
+        return {key: torch.from_numpy(values.copy()).to(device) for key, values in arrays.items()}
+
+    def _draw(self, purpose: str, steps: int) -> Iterator[Batch]:
+        training, model = self.run.training, self.built.model
+        seed = derive(self.run.seed, self.number, self.site, purpose)
+        change = augment if training.augment else None
+        return batches(
+            self.data.train, steps, training.batch_size, seed, model.logits_size, change, model.device
+        )
+
+    def _recalled(self, key: list[Any], make: Callable[[], Arrays]) -> Arrays:
+        if self.recall is forgetful:
+            return make()
+        return self.recall([*self._common, self.number, *key], make)
+
+    @cached_property
+    def _common(self) -> list[Any]:
+        """What every step of shared parameters depends on."""
+        run, contract = self.run, self.built.contract
+        return [
+            software(),
+            torch.get_num_threads(),
+            str(self.built.model.device),
+            contract.backbone,
+            contract.tensors,
+            run.seed,
+            run.classes,
+            run.image.model_dump(),
+            run.lora.model_dump(),
+            run.decoder.model_dump(),
+            run.training.model_dump(include=SHARED_PHASE),
+            self.site,
+            self._samples,
+        ]
+
+    @cached_property
+    def _samples(self) -> str:
+        """SHA-256 of all that the site trains on."""
+        found = hashlib.sha256()
+        for sample in self.data.train:
+            for array in (sample.image, sample.target, sample.annotated, np.array(sample.valid)):
+                found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+    def _note_gates(self) -> None:
+        entropies = [_relative_entropy(e.usage) for e in self.built.model.experts if e.usage is not None]
+        if entropies:
+            self.metrics["gate.entropy"] = sum(entropies) / len(entropies)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for key in sorted(tensors):
+        found.update(key.encode())
+        found.update(tensors[key].contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _loss(value: float | None) -> np.ndarray:
+    return np.array(math.nan if value is None else value)
+
+
+def _relative_entropy(usage: Tensor) -> float:
+    """Entropy of a mean gate over log E: 1 when all experts are used alike, 0 when one is used alone."""
+    values = [float(u) for u in usage]
+    if len(values) < 2:
+        return 1.0
+    return -sum(u * math.log(u) for u in values if u > 0) / math.log(len(values))

@@ -1,0 +1,207 @@
+"""Every row of METHODS through a training and the closing round, on one small phantom hospital."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pfedsam_flower.contract.methods import METHODS
+from pfedsam_flower.data.phantoms import write_phantoms
+from pfedsam_flower.data.samples import SiteData, load_site
+from pfedsam_flower.model.build import Built, build
+from pfedsam_flower.model.exchange import export_shared
+from pfedsam_flower.settings.run import RunSettings
+from pfedsam_flower.settings.sources import findings, sites_from_file
+from pfedsam_flower.site.round import RoundResult, site_round
+
+SMALL = {
+    "image.size": 28,
+    "decoder.mode": "heads",
+    "rounds": 1,
+    "training.global-steps": 1,
+    "training.local-steps": 1,
+    "training.closing-steps": 2,
+    "training.batch-size": 2,
+    "distillation.warmup-rounds": 0,
+    "neck.rank": 2,
+}
+
+
+def settings(**changes: Any) -> RunSettings:
+    run, problems = findings(RunSettings, SMALL | changes)
+    assert isinstance(run, RunSettings), problems
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> SiteData:
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, n_sites=1, patients=4, slices=1, size=48)
+    site = sites_from_file(folder / "sites.toml")[0]
+    return load_site(site, settings(), folder / "split.json")
+
+
+def rounds(run: RunSettings, data: SiteData) -> tuple[Built, np.ndarray, RoundResult, RoundResult]:
+    built = build(run, "")
+    start = export_shared(built.model, built.contract)
+    first = site_round("train", 1, start, built, data, None, run, "hospital")
+    assert first.delta is not None
+    last = site_round("close", 2, start + first.delta, built, data, first.personal, run, "hospital")
+    return built, start, first, last
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_what_its_row_says(name: str, data: SiteData) -> None:
+    method = METHODS[name]
+    mode = "lora-heads" if name.startswith("iat") else "heads"
+    run = settings(method=name, **{"decoder.mode": mode})
+    fresh = build(run, "").model.state_dict()
+    built, start, first, last = rounds(run, data)
+    roles = built.roles
+    assert first.delta is not None
+    assert first.delta.shape == start.shape == (built.contract.n_values,)
+    assert last.delta is None
+    moved = np.abs(first.delta).sum() > 0
+    assert moved == bool(method.shared), "what is averaged has to be trained"
+    # nothing frozen changed, and the model is left with the broadcast
+    after = built.model.state_dict()
+    assert not [
+        key for key, value in after.items() if roles[key] == "frozen" and not torch.equal(value, fresh[key])
+    ]
+    assert np.array_equal(export_shared(built.model, built.contract), start + first.delta)
+    personal = last.personal.tensors
+    assert {key for key, role in roles.items() if role == "personal"} == set(personal)
+    if method.personal:
+        # experts' A gets its first gradient when B has left zero, so not all move in so few steps
+        assert [key for key, value in personal.items() if not torch.equal(value, fresh[key])]
+    assert (last.personal.own is not None) == method.own_copy
+    scored = {key.removeprefix("test.dice.") for key in last.metrics if key.startswith("test.dice.")}
+    expected = {"global", "alone"} if method.has_global else set()
+    expected |= {"personal"} if method.has_personal else set()
+    assert scored == expected | {"deployed"} | ({"blend"} if len(expected) == 3 else set())
+    patients = set(data.split.test)
+    assert {(row.model, row.patient) for row in last.scores} == {(m, p) for m in scored for p in patients}
+
+
+def test_the_shared_start_is_the_same_under_all_methods_with_lora() -> None:
+    starts = {}
+    for name in ("pfedsam", "fedavg", "private-lora", "ditto", "fedavg-ft"):
+        built = build(settings(method=name), "")
+        starts[name] = export_shared(built.model, built.contract)
+    assert all(np.array_equal(start, starts["fedavg"]) for start in starts.values())
+
+
+@pytest.mark.parametrize("name", ["pfedsam", "private-lora", "fedmsa"])
+def test_additions_start_as_the_backbone(name: str) -> None:
+    run = settings(method=name)
+    built, plain = build(run, ""), build(settings(method="fedavg"), "")
+    x = torch.rand(1, 3, 28, 28, generator=torch.Generator().manual_seed(0)) * 255
+    valid = torch.tensor([[28, 28]])
+    with torch.no_grad():
+        assert torch.equal(built.model(x, valid), plain.model(x, valid))
+
+
+def test_the_global_phase_is_the_same_whatever_stays_at_the_site(data: SiteData) -> None:
+    deltas = [rounds(settings(method=name), data)[2].delta for name in ("fedavg", "pfedsam", "private-lora")]
+    assert all(np.array_equal(delta, deltas[0]) for delta in deltas)
+
+
+def test_what_is_remembered_changes_nothing(data: SiteData) -> None:
+    kept: dict[str, Any] = {}
+    made = []
+
+    def recall(key: Any, make: Any) -> Any:
+        name = repr(key)
+        if name not in kept:
+            made.append(name)
+            kept[name] = make()
+        return kept[name]
+
+    run = settings(method="pfedsam")
+    built = build(run, "")
+    start = export_shared(built.model, built.contract)
+    plain = site_round("train", 1, start, built, data, None, run, "hospital")
+    first = site_round("train", 1, start, build(run, ""), data, None, run, "hospital", recall)
+    n = len(made)
+    assert n
+    again = site_round("train", 1, start, build(run, ""), data, None, run, "hospital", recall)
+    assert len(made) == n
+    for one in (first, again):
+        assert np.array_equal(one.delta, plain.delta)
+        assert one.metrics == plain.metrics
+        assert np.array_equal(one.personal.alone, plain.personal.alone)
+        for key, value in plain.personal.alone_optimiser.items():
+            assert torch.equal(one.personal.alone_optimiser[key], value)
+    other = settings(method="pfedsam", **{"training.learning-rate-shared": 1e-4})
+    site_round("train", 1, start, build(other, ""), data, None, other, "hospital", recall)
+    assert len(made) > n
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"distillation.direction": "personal-to-global"}, "delta"),
+        ({"training.proximal": 5.0, "training.global-steps": 3}, "delta"),
+        ({"lora.train": "alternating"}, "delta"),
+        ({"lmoe.gate": "uniform"}, "personal"),
+        ({"lmoe.gate": "top-1"}, "personal"),
+        ({"lmoe.blocks": "all"}, "personal"),
+        ({"distillation.direction": "none"}, "personal"),
+        ({"neck.rank": 0}, "personal"),
+    ],
+)
+def test_a_setting_changes_what_it_is_about(changes: dict[str, Any], what: str, data: SiteData) -> None:
+    steps = {"training.global-steps": changes.get("training.global-steps", 1), "training.local-steps": 3}
+    base = rounds(settings(**steps), data)
+    other = rounds(settings(**(steps | changes)), data)
+    if what == "delta":
+        assert not np.array_equal(base[2].delta, other[2].delta)
+    else:
+        assert np.array_equal(base[2].delta, other[2].delta)
+        assert base[3].metrics.get("loss.local") != other[3].metrics.get("loss.local")
+
+
+def test_alternating_rounds_rest_one_factor(data: SiteData) -> None:
+    built, _, first, _ = rounds(settings(**{"lora.train": "alternating"}), data)
+    moved = {key for key, values in built.contract.unpack(first.delta).items() if np.abs(values).sum() > 0}
+    assert not [key for key in moved if key.endswith("_a")]
+    assert [key for key in moved if key.endswith("_b")]
+
+
+def test_the_learning_rate_falls_over_the_second_half() -> None:
+    from pfedsam_flower.learning.phases import falling
+
+    whole = [falling(0, 100)(step) for step in range(100)]
+    assert whole[:51] == [1.0] * 51
+    assert whole == sorted(whole, reverse=True)
+    assert whole[-1] == pytest.approx(0.05)
+    # a phase knows where in the run it is
+    assert [falling(60, 100)(step) for step in range(10)] == whole[60:70]
+
+
+def test_residuals_make_the_mean_exact(tmp_path: Path) -> None:
+    from pfedsam_flower.aggregation.rules import RULES
+
+    run = settings(**{"aggregation.rule": "residual", "method": "fedavg"})
+    built = build(run, "")
+    start = export_shared(built.model, built.contract)
+    rng = np.random.default_rng(0)
+    deltas = {}
+    for site in ("a", "b"):
+        parts = {
+            key: np.zeros(shape, np.float32)
+            if key.endswith("_residual")
+            else rng.normal(0, 0.1, shape).astype(np.float32)
+            for key, shape in built.contract.tensors
+        }
+        deltas[site] = built.contract.pack(parts)
+    after = RULES["residual"](built.contract.tensors, start, deltas, {"a": 1, "b": 3})
+    key = "image_encoder.blocks.0.attn.qkv.lora_q"
+    at = {site: built.contract.unpack(start + delta) for site, delta in deltas.items()}
+    mean = sum(p * at[site][f"{key}_b"] @ at[site][f"{key}_a"] for site, p in (("a", 0.25), ("b", 0.75)))
+    found = built.contract.unpack(after)
+    whole = found[f"{key}_b"] @ found[f"{key}_a"] + found[f"{key}_residual"]
+    np.testing.assert_allclose(whole, mean, atol=1e-6)
+    assert np.abs(found[f"{key}_residual"]).max() > 1e-3
