@@ -155,3 +155,11 @@ def test_linked_pages_exist() -> None:
         if name.endswith(".md"):
             for target in link.findall(text):
                 assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+
+
+def test_every_method_is_on_its_page() -> None:
+    from pfedsam_flower.contract.methods import METHODS
+
+    page = (ROOT / "docs" / "reference" / "methods.md").read_text(encoding="utf-8")
+    listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert listed == list(METHODS)
