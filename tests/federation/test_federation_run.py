@@ -138,3 +138,29 @@ def test_a_site_that_restarts_elsewhere_keeps_its_bits(
     assert [e["site"] for e in events(again, "lost")] == ["north"]
     assert digest(found) == digest(undisturbed)
     assert personal_digests(moved) == expected
+
+
+@pytest.mark.parametrize("method", ["fedper", "fedavg-ft", "ditto"])
+def test_what_other_methods_keep_does_not_leave_either(
+    method: str, flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    two = sites[:2]
+    flat = flat | {
+        "method": method,
+        "rounds": 1,
+        "federation.sites": ",".join(site.site for site in two),
+        "training.proximal": 0.1,
+        "training.closing-steps": 1,
+    }
+    final, grid = start(flat, two)
+    whole = b"".join(bytes_ for _, _, bytes_ in grid.sent)
+    secret: set[bytes] = set()
+    for site in two:
+        store = Path(site.state) / "test" / site.site / method
+        (path,) = store.glob("personal-0002-*.safetensors")
+        kept = load_file(path)
+        secret |= windows(v for k, v in kept.items() if k.startswith("personal/") or k == "own")
+        assert ("own" in kept) == (method != "fedper")
+    assert len(secret) > 10_000
+    assert not found_in(secret, whole)
+    assert found_in(windows([final]), whole), "the search would find what did travel"
