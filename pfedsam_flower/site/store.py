@@ -170,9 +170,18 @@ def _pack(personal: Personal) -> dict[str, torch.Tensor]:
 
 
 def _unpack(tensors: dict[str, torch.Tensor]) -> Personal:
-    groups = {
-        name: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        for prefix, name in _GROUPS.items()
-    }
-    packed = {name: tensors[name].numpy() for name in ("alone", "own") if name in tensors}
-    return Personal(**groups, **packed)
+    def group(name: str) -> dict[str, torch.Tensor]:
+        (prefix,) = (p for p, field_name in _GROUPS.items() if field_name == name)
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    def packed(name: str) -> np.ndarray | None:
+        return tensors[name].numpy() if name in tensors else None
+
+    return Personal(
+        group("tensors"),
+        group("optimiser"),
+        packed("alone"),
+        group("alone_optimiser"),
+        packed("own"),
+        group("own_optimiser"),
+    )

@@ -1,0 +1,47 @@
+"""A hospital that was not there: it takes a run's final shared parameters and fits its own part to them.
+
+It is the closing round without a coordinator: the same work and the same files, and nothing is sent.
+"""
+
+from pathlib import Path
+
+from ..contract.messages import RoundReply, RoundRequest
+from ..contract.methods import METHODS
+from ..contract.schema import digest
+from ..errors import SettingsError
+from ..settings.site import SiteSettings
+from ..settings.sources import to_flat
+from .trained import open_global
+from .work import answer_round
+
+
+def onboard(run_folder: Path, site: SiteSettings, steps: int | None = None) -> RoundReply:
+    """What the site's closing round says, test Dice of its models included; its state is on disk then.
+
+    Args:
+        run_folder: the coordinator's, or a copy: settings.json, contract.json, the newest round's folder.
+        steps: optimiser steps; None: ``training.closing-steps`` of the run.
+
+    Raises:
+        SettingsError: PFS-103 when the run's method leaves a site nothing to fit.
+        PfedsamError: as ``answer_round``; PFS-601 when there is state of another kind.
+    """
+    trained = open_global(run_folder, site)
+    run = trained.run
+    if not METHODS[run.method].closing:
+        raise SettingsError("PFS-103", f"a run of {run.method} has nothing that a site fits to its own data")
+    # a run that was stopped early is taken for what it is: its newest round is the last one
+    flat = dict(to_flat(run)) | {"rounds": trained.round}
+    if run.training.personal_from > trained.round + 1:
+        flat |= {"training.personal-from": trained.round + 1}
+    if steps is not None:
+        flat |= {"training.closing-steps": steps}
+    request = RoundRequest(
+        kind="close",
+        round=trained.round + 1,
+        contract=trained.built.contract.hash,
+        settings=flat,
+        deadline_s=run.federation.round_deadline_s,
+        broadcast=digest(trained.shared),
+    )
+    return answer_round(request, trained.shared, site, sent=False)[0]

@@ -1,0 +1,50 @@
+"""A hospital that was not there takes a run's final shared parameters and fits its own part to them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation_runs import start
+
+from pfedsam_flower.cli.__main__ import main
+from pfedsam_flower.errors import SettingsError
+from pfedsam_flower.settings.site import SiteSettings
+from pfedsam_flower.site.onboarding import onboard
+from pfedsam_flower.site.trained import open_trained
+
+
+def test_a_new_hospital_fits_its_part_sends_nothing_and_can_predict(
+    flat: dict[str, Any], sites: list[SiteSettings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    *two, new = sites
+    flat = flat | {"rounds": 1, "federation.sites": ",".join(site.site for site in two)}
+    start(flat, two)
+    run = Path(flat["coordinator.folder"]) / "test"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    reply = onboard(run, new, steps=2)
+    assert reply.kind == "close"
+    assert reply.round == 2
+    assert {"test.dice.global", "test.dice.personal", "test.dice.alone"} <= set(reply.metrics)
+    assert reply.metrics["loss.local"] > 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert not (Path(new.state) / "test" / new.site / "sent.jsonl").exists()
+    trained = open_trained(run, "deployed", new)
+    assert set(trained.shares) == {"global", "personal", "alone"}
+    # again: answered from disk, to the same numbers; and on the command line
+    sites_file = Path(new.data).parent / "sites.toml"
+    words = ["onboard", "--run", str(run), "--sites", str(sites_file), "--site", new.site]
+    assert main([*words, "--steps", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == reply.metrics
+    assert main([*words, "--steps", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{reply.metrics['test.dice.personal']:.3f}" in shown
+    assert f"--site {new.site}" in shown
+
+
+def test_a_method_without_a_personal_part_is_refused(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
+    flat = flat | {"rounds": 1, "method": "fedavg", "federation.sites": ",".join(s.site for s in sites[:2])}
+    start(flat, sites[:2])
+    with pytest.raises(SettingsError, match="PFS-103.*fedavg"):
+        onboard(Path(flat["coordinator.folder"]) / "test", sites[2])
+    assert not (Path(sites[2].state) / "test" / sites[2].site).exists()
