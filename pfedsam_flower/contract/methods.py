@@ -26,7 +26,7 @@ of SAM's encoder. ``decoder-lora`` is there with ``decoder.mode = lora-heads`` o
 """
 
 ADDED: frozenset[Group] = frozenset({"experts", "private-lora", "neck-branch"})
-"""Groups that stand beside what SAM has and start at zero; without the personal ones it is the global model."""
+"""Groups that stand beside what SAM has and start at zero; without a site's own it is the global model."""
 
 Phase = Literal["global", "local", "joint", "tune", "pull"]
 """What a site does with its steps.
@@ -34,7 +34,7 @@ Phase = Literal["global", "local", "joint", "tune", "pull"]
 ``global``: trains the shared parameters, personal additions bypassed; the delta is sent.
 ``local``: trains the personal parameters on the frozen broadcast, distilling from the global model.
 ``joint``: trains both together; the shared part's delta is sent.
-``tune``: fine-tunes a copy of the shared parameters from the broadcast; the copy stays.
+``tune``: fine-tunes a copy of the shared parameters from the broadcast, with what is personal. It stays.
 ``pull``: trains a copy of the shared parameters that stays and is pulled towards the broadcast (Ditto).
 """
 
@@ -49,8 +49,8 @@ class Method:
     Attributes:
         sentence: what it does, for lists.
         shared, personal: groups that are averaged; that stay at the site.
-        round, closing: phases of a training round and of the closing round, in order (``training.phase-order``
-            may turn pfedsam's two around).
+        round, closing: phases of a training and of the closing round, in order (training.phase-order may
+            turn pfedsam's two around).
     """
 
     sentence: str
@@ -86,6 +86,10 @@ METHODS = {
     "pfedsam": Method(
         "LoRA and decoder averaged; L-MoE kept at the site; two phases",
         ADAPTERS, ("experts", "neck-branch"), ("local", "global"), _LATE,
+    ),
+    "pfedsam-tuned": Method(
+        "as pfedsam; in the closing round a copy of LoRA and decoder is fine-tuned with L-MoE",
+        ADAPTERS, ("experts", "neck-branch"), ("global",), ("tune",),
     ),
     "fedavg": Method("LoRA and decoder averaged, nothing personal", ADAPTERS),
     "fedavg-ft": Method(

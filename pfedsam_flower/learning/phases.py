@@ -144,8 +144,15 @@ def joint_phase(
     optimiser: Moments,
     *,
     factor: Factor = steady,
+    teacher: Mapping[str, Tensor] | None = None,
+    distillation_weight: float = 0.0,
+    temperature: float = 1.0,
 ) -> PhaseResult:
-    """Train shared and personal parameters together; the moments of the latter alone are kept."""
+    """Train shared and personal parameters together; the moments of the latter alone are kept.
+
+    Args:
+        teacher: shared parameters of the global model, by name; it teaches with ``distillation_weight`` above 0.
+    """
     set_trainable(model, roles, ("shared", "personal"))
     named = trainable(model)
     shared = {name: p for name, p in named.items() if roles[name] == "shared"}
@@ -153,15 +160,20 @@ def joint_phase(
     fresh: Moments = {}
     moments = _on_device(optimiser, model.device)
     losses = []
-    with model.personalised(True):
-        for step, batch in enumerate(drawn):
-            with _precision(model, training):
+    for step, batch in enumerate(drawn):
+        with _precision(model, training):
+            told = None
+            if teacher is not None and distillation_weight > 0:
+                with torch.no_grad(), model.personalised(False):
+                    asked = (batch.images, batch.valid)
+                    told = torch.func.functional_call(model, dict(teacher), asked).float()
+            with model.personalised(True):
                 logits = model(batch.images, batch.valid).float()
-                task, loss = _loss(logits, batch, None, 0.0, 1.0)
-            _gradients(loss, named, training)
-            _move(shared, fresh, training.learning_rate_shared * factor(step), training)
-            _move(personal, moments, training.learning_rate_personal * factor(step), training)
-            losses.append(float(task.detach()))
+            task, loss = _loss(logits, batch, told, distillation_weight, temperature)
+        _gradients(loss, named, training)
+        _move(shared, fresh, training.learning_rate_shared * factor(step), training)
+        _move(personal, moments, training.learning_rate_personal * factor(step), training)
+        losses.append(float(task.detach()))
     set_trainable(model, roles, None)
     return PhaseResult(_mean(losses), _on_cpu(moments))
 

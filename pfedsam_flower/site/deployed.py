@@ -58,9 +58,8 @@ def example_predictions(site: SiteSettings, run_folder: Path) -> MaskTriple:
     masks = {"global": marked(personal=False)}
     if personal.own is not None:
         import_shared(built.model, built.contract, personal.own)
-        masks["personalised"] = marked(personal=False)
-    elif METHODS[run.method].personal:
-        masks["personalised"] = marked(personal=True)
+    if METHODS[run.method].has_personal:
+        masks["personalised"] = marked(personal=bool(METHODS[run.method].personal))
     if personal.alone is not None:
         import_shared(built.model, built.contract, personal.alone)
         masks["alone"] = marked(personal=False)

@@ -99,8 +99,8 @@ def _logits(work: Work, case: CaseData, personal: Personal) -> dict[str, np.ndar
     """One case's logits per model, float32 [K, D, H, W] each."""
     found = {}
     for name in _models(work, personal):
-        if name == "personal" and personal.own is None:
-            found[name] = _predicted(work, case, personal=True)
+        if name == "personal" and METHODS[work.run.method].personal:
+            found[name] = _predicted(work, case, personal.own)
         elif name == "global":
             found[name] = _of_shared(work, case, work.broadcast)
         else:
@@ -130,8 +130,15 @@ def _of_shared(work: Work, case: CaseData, packed: np.ndarray) -> np.ndarray:
     )
 
 
-def _predicted(work: Work, case: CaseData, *, personal: bool) -> np.ndarray:
-    logits, valid = _decoded(work, case, personal=personal)
+def _predicted(work: Work, case: CaseData, own: np.ndarray | None) -> np.ndarray:
+    """Logits of the personalised model, with the site's own copy of the shared parameters if it has one."""
+    if own is not None:
+        import_shared(work.built.model, work.built.contract, own)
+    try:
+        logits, valid = _decoded(work, case, personal=True)
+    finally:
+        if own is not None:
+            import_shared(work.built.model, work.built.contract, work.broadcast)
     return enlarged(logits, work.run.image.size, valid, case.image.shape[1:3], work.built.model.device)
 
 

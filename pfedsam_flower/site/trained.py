@@ -133,7 +133,7 @@ def mixed_logits(trained: Trained, image: np.ndarray, spacing_mm: Spacing) -> np
         if copy is not None:
             import_shared(model, contract, copy)
         try:
-            on = name == "personal" and copy is None
+            on = name == "personal"  # changes nothing where a copy is all that the method keeps
             logits = predict_logits(model, image, trained.rule, spacing_mm, personal=on)
         finally:
             if copy is not None:

@@ -154,6 +154,8 @@ class Work:
         if not steps:
             return personal
         start = perf_counter()
+        if METHODS[self.run.method].personal:
+            return self._own_with_personal(personal, steps, first, total)
         begin = personal.own if pulled and personal.own is not None else self.broadcast
         moments = personal.own_optimiser if pulled else {}
         packed, moments, loss = self._copy(
@@ -162,6 +164,31 @@ class Work:
         self.note("loss.local", loss)
         self.spent("local", start)
         return replace(personal, own=packed, own_optimiser=moments)
+
+    def _own_with_personal(self, personal: Personal, steps: int, first: int, total: int) -> Personal:
+        """A copy of the broadcast and the personal parameters trained together, the broadcast as teacher."""
+        start = perf_counter()
+        model, run = self.built.model, self.run
+        weight = self._distillation("global-to-personal")
+        result = joint_phase(
+            model,
+            self.built.roles,
+            self._draw("own", steps),
+            run.training,
+            personal.optimiser,
+            factor=self._factor(first, total),
+            teacher=self._tensors(self.broadcast),
+            distillation_weight=weight,
+            temperature=run.distillation.temperature,
+        )
+        packed = export_shared(model, self.built.contract)
+        import_shared(model, self.built.contract, self.broadcast)
+        self.note("loss.local", result.loss)
+        self.metrics["distillation.weight"] = weight
+        self._note_gates()
+        self.spent("local", start)
+        kept = personal_state(model, self.built.roles)
+        return replace(personal, tensors=kept, optimiser=result.optimiser, own=packed)
 
     def alone(self, personal: Personal) -> Personal:
         """The model trained without the federation, a round further."""
@@ -296,7 +323,7 @@ class Work:
             run.classes,
             run.image.model_dump(),
             run.lora.model_dump(),
-            run.decoder.model_dump(),
+            run.decoder.model_dump(include={"mode"}),  # a change of its own is not in what is shared
             run.training.model_dump(include=SHARED_PHASE),
             self.site,
             self._samples,

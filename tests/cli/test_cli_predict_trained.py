@@ -43,11 +43,15 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory) -> Ended:
-    root = tmp_path_factory.mktemp("run")
+    return a_run(tmp_path_factory.mktemp("run"))
+
+
+def a_run(root: Path, **changes: Any) -> Ended:
     write_phantoms(root / "sites", n_sites=2, patients=5, slices=1, size=40)
     file = root / "sites" / "sites.toml"
     sites = sites_from_file(file)
-    flat: dict[str, Any] = default_flat() | SMALL | {"coordinator.folder": str(root / "runs")}
+    flat: dict[str, Any] = default_flat() | SMALL | changes
+    flat["coordinator.folder"] = str(root / "runs")
     start(flat, sites)
     [closing] = [e for e in events(flat, "reply") if e["kind"] == "close" and e["site"] == SITE]
     [site] = [site for site in sites if site.site == SITE]
@@ -87,6 +91,21 @@ def files(folder: Path) -> set[str]:
     return (
         {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} if folder.exists() else set()
     )
+
+
+@pytest.mark.parametrize("method", ["fedavg-ft", "pfedsam-tuned"])
+def test_a_copy_that_a_site_keeps_is_what_predicts(method, tmp_path, capsys):
+    done = a_run(tmp_path / "run", method=method)
+    images, masks = chosen(done, "images", tmp_path / "i"), chosen(done, "masks", tmp_path / "m")
+    scores = {}
+    for model, name in (("personalised", "personal"), ("global", "global"), ("deployed", "deployed")):
+        words = [*as_site(done), "--model", model, "--references", str(masks), "--json"]
+        assert predict(done, images, tmp_path / model, *words) == 0
+        cases = json.loads(capsys.readouterr().out)["cases"]
+        dice = [one["dice"] for case in cases for one in case["classes"].values()]
+        scores[model] = fmean(d for d in dice if d is not None)
+        assert scores[model] == pytest.approx(done.numbers[f"test.dice.{name}"], abs=1e-12)
+    assert scores["personalised"] != scores["global"]
 
 
 @pytest.mark.parametrize(
