@@ -26,11 +26,16 @@ class InProcessGrid(Grid):
 
     Attributes:
         sent: every message's bytes as they would go over the wire, in order: (site, direction, bytes).
+            Empty with ``keep=False``: the messages of a long run do not fit into memory.
+        sizes: how many bytes each of them has: (site, direction, count).
         offline: names of sites that are not there.
     """
 
-    def __init__(self, client_app: ClientApp, sites: list[SiteSettings], run_id: int = 1) -> None:
+    def __init__(
+        self, client_app: ClientApp, sites: list[SiteSettings], run_id: int = 1, *, keep: bool = True
+    ) -> None:
         _identify(run_id)
+        self.keep = keep
         self.client_app = client_app
         self.contexts = {
             node: Context(run_id, node, dict(to_flat(site)), RecordDict(), {})
@@ -39,6 +44,7 @@ class InProcessGrid(Grid):
         self.names = {node: site.site for node, site in enumerate(sites, 100)}
         self.waiting: dict[str, Message] = {}
         self.sent: list[tuple[str, str, bytes]] = []
+        self.sizes: list[tuple[str, str, int]] = []
         self.offline: set[str] = set()
 
     @property
@@ -105,7 +111,9 @@ class InProcessGrid(Grid):
     def _over_the_wire(self, message: Message, site: str, direction: str) -> Message:
         message_id = message.object_id
         contents = {key: one.deflate() for key, one in get_all_nested_objects(message).items()}
-        self.sent.append((site, direction, b"".join(contents.values())))
+        self.sizes.append((site, direction, sum(map(len, contents.values()))))
+        if self.keep:
+            self.sent.append((site, direction, b"".join(contents.values())))
         copy = inflate_object_from_contents(message_id, contents)
         assert isinstance(copy, Message)
         copy.metadata.__dict__["_message_id"] = message_id

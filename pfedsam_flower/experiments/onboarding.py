@@ -1,0 +1,74 @@
+"""A hospital that comes when all is trained: it takes the shared parameters and does the closing round alone.
+
+How many of its patients that takes is what is asked: the same closing round with 1, 2, 4 and all of a fold's
+training patients, for each fold of the newcomer, so that each of its patients is tested once.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..contract.messages import RoundRequest
+from ..contract.schema import digest
+from ..data.folds import Folds
+from ..data.splits import Split
+from ..settings.site import SiteSettings
+from ..settings.sources import to_flat
+from ..site.files import write_whole
+from ..site.paths import cache_path, split_path, store_folder
+from ..site.scores import FILE, read_scores
+from ..site.trained import open_global
+from ..site.work import answer_round
+
+SIZES = {"1": 1, "2": 2, "4": 4, "all": None}
+"""Training patients of the newcomer; a site that has fewer takes all."""
+
+
+def onboarded_scores(
+    folder: Path, site: SiteSettings, folds: Folds, work: Path, checkpoint: str
+) -> list[dict[str, Any]]:
+    """The newcomer's test patients with the personal part that it fitted: as rows of a record.
+
+    The models are named ``personal of 1`` … ``personal of all``; a method without a personal part has none.
+
+    Args:
+        folder: of a run in which the site did not take part. work: for the newcomer's states.
+
+    Raises:
+        PfedsamError: data, checkpoint, run folder, or disk.
+    """
+    trained = open_global(folder, site, checkpoint)
+    run = trained.run
+    name = run.federation.name
+    request = RoundRequest(
+        kind="close",
+        round=trained.round + 1,
+        contract=trained.built.contract.hash,
+        settings=dict(to_flat(run)),
+        deadline_s=run.federation.round_deadline_s,
+        broadcast=digest(trained.shared),
+    )
+    rows = []
+    for number, split in enumerate(folds.sites[site.site]):
+        for size, count in SIZES.items():
+            state = work / "newcomer" / f"{number}-{size}"
+            newcomer = site.model_copy(update={"state": str(state)})
+            record = {"version": 1, "seed": folds.seed, **asdict(first_of(split, count))}
+            write_whole(split_path(newcomer, name), json.dumps(record).encode("utf-8", "surrogateescape"))
+            images = (work / "newcomer" / f"prepared-{number}").absolute()
+            images.mkdir(exist_ok=True)
+            cache_path(newcomer, name).symlink_to(images, target_is_directory=True)
+            answer_round(request, trained.shared, newcomer)
+            for one in read_scores(store_folder(newcomer, name, run.method) / FILE):
+                if one.model == "personal":
+                    found = replace(one, model=f"personal of {size}")
+                    rows.append({"site": site.site} | asdict(found))
+    return rows
+
+
+def first_of(split: Split, count: int | None) -> Split:
+    """The split with at most so many training patients; those of a smaller number are among them."""
+    ranked = sorted(split.train, key=lambda patient: hashlib.sha256(patient.encode()).digest())
+    return replace(split, train=tuple(sorted(ranked[:count])))

@@ -1,0 +1,279 @@
+"""Rows, budgets, ids, folds, remembered results, what becomes of a record's scores; nothing is trained."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from experiments_small import SMALL, small
+
+from pfedsam_flower.cli.__main__ import main
+from pfedsam_flower.data.layouts import find_cases
+from pfedsam_flower.errors import DataError, PfedsamError, SettingsError
+from pfedsam_flower.experiments.budget import settings_of, steps_taken
+from pfedsam_flower.experiments.campaign import time_left
+from pfedsam_flower.experiments.memory import Memory
+from pfedsam_flower.experiments.pooling import merged_sites
+from pfedsam_flower.experiments.prepared import prepared_images
+from pfedsam_flower.experiments.protocol import make_protocol, runs_of
+from pfedsam_flower.experiments.results import facts_of, model_in, patient_scores
+from pfedsam_flower.experiments.rows import ROWS, Row, chosen
+from pfedsam_flower.experiments.running import Outcome
+from pfedsam_flower.federation.plan import read_plan
+from pfedsam_flower.settings.sources import sites_from_file
+
+BASE = {"rounds": 6, "training.global-steps": 10, "training.local-steps": 4, "training.closing-steps": 8,
+        "training.personal-from": 3}  # fmt: skip
+TOTAL = 6 * 10 + 4 * 4 + 8
+PART = {"pfedsam-global"}
+"""Rows that are a part of another row's training."""
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("budget", ["global", "total"])
+def test_a_rows_settings_are_a_valid_plan_and_spend_the_budget(name: str, budget: Any) -> None:
+    row = ROWS[name]
+    flat = settings_of(row, BASE, 3, budget)
+    run, _ = read_plan(flat)
+    assert {key: flat[key] for key in row.settings if "steps" not in key} == {
+        key: value for key, value in row.settings.items() if "steps" not in key
+    }
+    together = sum(steps_taken(flat, row.model)) / (3 if row.pooled else 1)
+    if name.startswith("local") or (budget == "total" and "deployed" not in row.model and name not in PART):
+        assert TOTAL <= together < TOTAL + run.rounds, "rounded up to whole rounds"
+    elif budget == "global":
+        assert flat["training.global-steps"] == (30 if row.pooled else 10)
+
+
+def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
+    listing: Path, tmp_path: Path
+) -> None:
+    sites = sites_from_file(listing)
+    rows = ["local", "fedavg-lora", "place-late", "pfedsam", "pfedsam-deployed"]
+    runs = runs_of(small(tmp_path, sites, rows))
+    assert [run.rows for run in runs if run.fold == 0] == [
+        ("local", "fedavg-lora"),
+        ("place-late", "pfedsam", "pfedsam-deployed"),
+    ]
+    ids = {run.id for run in runs}
+    assert len(ids) == 4
+    assert {run.id for run in runs_of(small(tmp_path, sites, rows))} == ids
+    assert not ids & {run.id for run in runs_of(small(tmp_path, sites, rows, rounds=2))}
+    elsewhere = [site.model_copy(update={"data": f"{site.data}/.", "threads": 2}) for site in sites]
+    assert {run.id for run in runs_of(small(tmp_path, elsewhere, rows))} == ids
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"1")
+    other = small(tmp_path, [site.model_copy(update={"checkpoint": str(weights)}) for site in sites], rows)
+    assert not ids & {run.id for run in runs_of(other)}
+
+
+def test_folds_are_written_once_and_others_are_refused(listing: Path, tmp_path: Path) -> None:
+    sites = sites_from_file(listing)
+    first = small(tmp_path, sites, ["local"])
+    assert small(tmp_path, sites, ["local"]).folds == first.folds
+    with pytest.raises(SettingsError, match="has 2 folds"):
+        make_protocol(tmp_path, sites, chosen(["local"]), {}, count=3, seeds=[0])
+    with pytest.raises(DataError, match="PFS-206 .* of other sites or patients: north"):
+        small(tmp_path, [site for site in sites if site.site != "north"], ["local"])
+    record = json.loads((tmp_path / "folds.json").read_text())
+    record["sites"]["north"][0]["test"] = []
+    (tmp_path / "folds.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="PFS-206"):
+        small(tmp_path, sites, ["local"])
+    alone = [site.model_copy(update={"patient": r"^(north)"}) for site in sites if site.site == "north"]
+    assert make_protocol(
+        tmp_path / "2", [*alone, sites[1]], chosen(["local"]), {}, count=2, seeds=[0]
+    ).folds.too_small == {"north": ("north",)}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rows", "pfedsm"], "--rows pfedsm: no such row; did you mean pfedsam?"),
+        (["--set", "seed=3"], "--set seed: a comparison sets this itself (--seeds)"),
+        (["--set", "federation.minimum-sites=1"], "--set federation.minimum-sites"),
+        (["--set", "training.global-stps=1"], "did you mean training.global-steps?"),
+        (["--fold", "2"], "--fold 2: the folds are 0 to 1"),
+        (["--report"], "none of the 2 runs has been made"),
+        (["--merge", "north,south"], "--merge south: no such site"),
+        (["--experiment", "leave-one-out"], "2 sites: leaving one out takes three"),
+        (["--method", "ditto"], "--method ditto: it is not among the rows"),
+    ],
+)
+def test_what_cannot_be_compared_gets_its_sentence(
+    listing: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["compare", "--sites", str(listing), "--output", str(tmp_path), "--folds", "2", "--seeds", "0"]
+    assert main([*start, "--rows", "pfedsam", *words]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_of_rows_needs_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--list-rows"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(ROWS)
+
+
+def case(patient: str, both: int, predicted: int, reference: int, **more: Any) -> dict[str, Any]:
+    return {
+        "site": "north", "model": "global", "patient": patient, "case": f"{patient}-{both}-{predicted}",
+        "name": "organ", "both": both, "predicted": predicted, "reference": reference,
+        "hd95": None, "nsd": None, "unit": "",
+    } | more  # fmt: skip
+
+
+def test_a_patients_cases_are_pooled_and_empty_ones_counted() -> None:
+    scores = [
+        case("a", 10, 20, 20, hd95=2.0, nsd=0.5, unit="mm"),
+        case("a", 30, 30, 30, hd95=4.0, nsd=1.0, unit="mm"),
+        case("a", 0, 8, 0),
+        case("b", 0, 0, 0),
+        case("c", 1, 1, 1, hd95=1.0, nsd=1.0, unit="mm"),
+        case("c", 1, 1, 1, hd95=1.0, nsd=1.0, unit="pixel"),
+        case("a", 0, 0, 9, model="alone"),
+    ]
+    record = {"seed": 7, "scores": scores}
+    a, b, c = patient_scores(record, "row", "global")
+    assert (a.patient, a.dice, a.hd95, a.nsd, a.unit) == ("a", 80 / 108, 3.0, 0.75, "mm")
+    assert (a.row, a.seed, a.empty, a.marked) == ("row", 7, 1, 1)
+    assert (b.dice, b.hd95, b.unit, b.empty, b.marked) == (None, None, "", 1, 0)
+    assert (c.dice, c.hd95, c.nsd, c.unit) == (1.0, None, None, "mixed")
+    assert model_in(record, "blend") == "deployed"
+    record["scores"].append(case("a", 1, 1, 1, model="blend"))
+    assert model_in(record, "blend") == "blend"
+
+
+def test_a_model_trained_alone_sends_nothing_and_a_kept_copy_counts() -> None:
+    reply = {"bytes_up": 100, "bytes_down": 200}
+    record = {
+        "seed": 0, "fold": 0, "seconds": 5.0, "recalled": {"seconds": 2.0}, "peak_memory_mb": 1.0,
+        "parameters": {"shared": 1000, "personal": 50, "copy": True},
+        "rounds": [
+            {"kind": "train", "replies": {"a": reply, "b": reply | {"bytes_up": 300}}},
+            {"kind": "close", "replies": {"a": reply | {"bytes_up": 9}}},
+        ],
+        "settings": settings_of(ROWS["ditto"], BASE, 2) | {"evaluation.alone": True},
+    }  # fmt: skip
+    alone, shared, own = (facts_of(record, "r", model) for model in ("alone", "global", "personal"))
+    assert (alone.trained, alone.shared, alone.bytes_up, alone.alone_steps) == (1000, 0, 0.0, TOTAL)
+    assert (shared.trained, shared.shared, shared.personal, shared.bytes_up) == (1000, 1000, 0, 200.0)
+    assert (own.trained, own.shared, own.personal, own.bytes_down) == (1050, 1000, 1050, 200.0)
+    assert (own.global_steps, own.personal_steps, own.seconds) == (60, 4 * 4 + 8, 7.0)
+
+
+def test_what_is_left_takes_as_long_as_the_same_rows_took(listing: Path, tmp_path: Path) -> None:
+    runs = runs_of(small(tmp_path, sites_from_file(listing), ["local", "pfedsam"]))
+    made = [Outcome(run, "made", seconds=s) for run, s in zip(runs[:2], (10.0, 30.0), strict=True)]
+    assert time_left([Outcome(runs[0], "there")], runs[1:]) is None
+    assert time_left(made[:1], runs[1:]) == 30.0
+    assert time_left(made, runs[2:]) == 40.0
+
+
+def arrays() -> dict[str, np.ndarray]:
+    return {
+        "a": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "number": np.array(0.1),
+        "none": np.zeros((0, 2), np.int64),
+        "yes": np.array([True, False]),
+    }
+
+
+def test_results_come_back_to_the_bit_and_a_damaged_one_is_made_again(tmp_path: Path) -> None:
+    def never() -> dict[str, np.ndarray]:
+        pytest.fail("it was made again")
+
+    key = ["step", 3, {"b": 1, "a": (1, 2)}, 0.1]
+    first = Memory(tmp_path)(key, arrays)
+    memory = Memory(tmp_path)
+    for found in (first, memory(["step", 3, {"a": [1, 2], "b": 1}, 0.1], never)):
+        assert list(found) == list(arrays()) or sorted(found) == sorted(arrays())
+        for name, values in arrays().items():
+            assert (found[name].dtype, found[name].shape) == (values.dtype, values.shape)
+            assert np.array_equal(found[name], values)
+    found["a"][0, 0] = 5  # nobody else's
+    assert (memory.hits, memory.misses) == (1, 0)
+    path = memory.path(key)
+    whole = path.read_bytes()
+    damages: list[Callable[[bytes], bytes]] = [
+        lambda b: b[:-1], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1]),
+    ]  # fmt: skip
+    for damage in damages:
+        path.write_bytes(damage(whole))
+        again = Memory(tmp_path)
+        assert np.array_equal(again(key, arrays)["a"], arrays()["a"])
+        assert (again.hits, again.misses) == (0, 1)
+    assert Memory(tmp_path).path(["step", 4]) != path
+
+
+def test_what_was_not_used_for_longest_is_forgotten(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    for age, name in enumerate(("third", "first", "second")):
+        memory([name], arrays)
+        os.utime(memory.path([name]), (age, age))
+    size = memory.path(["first"]).stat().st_size
+    memory(["third"], arrays)
+    memory.prune(2 * size)
+    kept = [name for name in ("first", "second", "third") if memory.path([name]).exists()]
+    assert kept == ["second", "third"]
+
+
+def test_time_that_was_spared_is_counted_once(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    memory(["inner"], arrays)
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter([0.0, 100.0])
+        patch.setattr("pfedsam_flower.experiments.memory.perf_counter", lambda: next(clock))
+        memory(["outer"], arrays)
+    later = Memory(tmp_path)
+    later(["outer"], arrays)
+    assert later.saved_s == 100.0
+
+
+def test_prepared_images_of_other_software_go_unless_somebody_uses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def software(name: str) -> None:
+        monkeypatch.setattr("pfedsam_flower.experiments.prepared.software", lambda: name)
+
+    software("old")
+    with prepared_images(tmp_path):
+        software("new")
+        with prepared_images(tmp_path):
+            assert {path.name for path in tmp_path.iterdir()} == {"old", "new"}
+    with prepared_images(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {"new"}
+
+
+def test_a_pooled_row_of_one_label_map_keeps_background(listing: Path, tmp_path: Path) -> None:
+    from pfedsam_flower.data.labels import labels_of
+    from pfedsam_flower.experiments.pooling import pooled_site, unpooled_name
+
+    first, second = sites_from_file(listing)
+    second = second.model_copy(update={"labels": second.labels + ",background=7"})
+    classes = ("organ", "lesion")
+    site = pooled_site([first, second], tmp_path, str(tmp_path), classes)
+    assert labels_of(site, classes).classes == labels_of(first, classes).classes
+    assert labels_of(site, classes).background == {7}
+    assert unpooled_name("north:a:b") == ("north", "a:b")
+
+
+def test_two_sites_behind_one_hospital(listing: Path, tmp_path: Path) -> None:
+    sites = sites_from_file(listing)
+    classes = ("organ", "lesion")
+    (merged,) = merged_sites(sites, ["harbour", "north"], tmp_path, classes)
+    assert merged.site == "north-and-harbour"
+    assert len(find_cases(merged)) == sum(len(find_cases(site)) for site in sites)
+    assert len({case.patient for case in find_cases(merged)}) == 8
+    for names in (["north"], ["north", "south"]):
+        with pytest.raises(SettingsError, match="PFS-101"):
+            merged_sites(sites, names, tmp_path, classes)
+
+
+def test_unknown_methods_are_left_to_the_plan(listing: Path, tmp_path: Path) -> None:
+    rows = {"mine": Row("", {"method": "pfedsan"})}
+    protocol = make_protocol(tmp_path, sites_from_file(listing), rows, SMALL, count=2, seeds=[0])
+    with pytest.raises(PfedsamError, match="did you mean pfedsam"):
+        runs_of(protocol)
