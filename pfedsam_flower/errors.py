@@ -6,7 +6,8 @@ PfedsamError
 ├── CheckpointError   PFS-3xx   backbone weights
 ├── ContractError     PFS-4xx   what travels between site and coordinator
 ├── FederationError   PFS-5xx   rounds, quorum, deadlines
-└── StoreError        PFS-6xx   personal state and run folders on disk
+├── StoreError        PFS-6xx   personal state and run folders on disk
+└── ConsentError      PFS-7xx   what a hospital has not allowed, or not now
 
 Each error has two texts. ``public()`` may travel to the coordinator: the code, its fixed title and
 counts, never a path, a file name or a patient. ``local()`` stays where it arose and says everything.
@@ -51,11 +52,19 @@ CODES = {
     "PFS-506": "a site failed while it worked on a message",
     "PFS-507": "a process of the federation could not be started or ended early",
     "PFS-508": "a site cannot be enrolled or revoked as asked",
+    "PFS-509": "a node is not the site that it says it is",
     "PFS-601": "personal state belongs to another federation, site, method, backbone or contract",
     "PFS-602": "personal state is ahead of the run",
     "PFS-603": "a stored file is damaged or missing",
     "PFS-604": "the folder is in use by another process or cannot be written",
     "PFS-605": "a key or certificate is there already or cannot be used",
+    "PFS-701": "waiting for approval at the site",
+    "PFS-702": "the site has paused",
+    "PFS-703": "the site has left the federation",
+    "PFS-704": "not within the hours in which the site works",
+    "PFS-705": "what the site allows in a day is used up",
+    "PFS-706": "fewer patients to train on than the site asks of itself",
+    "PFS-707": "an approval cannot be given or found as asked",
 }
 
 
@@ -120,3 +129,7 @@ class FederationError(PfedsamError):
 
 class StoreError(PfedsamError):
     """Something on disk is damaged, foreign, or locked."""
+
+
+class ConsentError(PfedsamError):
+    """The hospital has not allowed this, or does not allow it now."""

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from .run import Section
 
+PATHS = ("data", "state", "checkpoint", "authority", "key")
+"""Settings that are paths; in a file they are relative to its folder."""
+
 
 class SiteSettings(Section):
     """One site, as given to ``flower-supernode --node-config`` or in a ``sites.toml``."""
@@ -32,3 +35,12 @@ class SiteSettings(Section):
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where this site computes.")
     threads: int = Field(1, ge=1, le=256, description="CPU threads; the same number gives the same bits.")
     checkpoint: str = Field("", description="Path of the backbone's weights at this site; empty: those inside the package (vit_tiny has them).")
+    superlink: str = Field("", pattern=r"^([^\s/]+:\d{1,5})?$",
+        description="Address of the federation's SuperLink, host:port. Used by `pfedsam site start`, like the next two.")
+    authority: str = Field("", description="Path of the federation's ca.crt, by which the SuperLink is known.")
+    key: str = Field("", description="Path of the site's private key, by which its SuperNode is known.")
+    hours: str = Field("", pattern=r"^(([01]?\d|2[0-3])-([01]?\d|2[0-4]))?$",
+        description="Hours of the day, by the site's clock, in which rounds may begin, for example 18-6; empty: all.")
+    rounds_a_day: int = Field(0, ge=0, description="Rounds that may be worked on in a day, all federations together; 0: no limit.")
+    mb_a_day: float = Field(0.0, ge=0, description="Megabytes (10⁶ bytes) that may leave the site in a day; 0: no limit.")
+    minimum_patients: int = Field(0, ge=0, description="With fewer patients to train on, the site takes no part.")

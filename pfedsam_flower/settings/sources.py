@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import SettingsError
 from .run import CoordinatorSettings, RunSettings, Section
-from .site import SiteSettings
+from .site import PATHS, SiteSettings
 
 Flat = dict[str, str | int | float | bool]
 SectionT = TypeVar("SectionT", bound=Section)
@@ -135,9 +135,7 @@ def sites_from_file(path: Path) -> list[SiteSettings]:
     def here(folder: str) -> str:
         return str(path.parent.resolve() / folder) if folder else ""
 
-    return [
-        s.model_copy(update={k: here(getattr(s, k)) for k in ("data", "state", "checkpoint")}) for s in sites
-    ]
+    return [s.model_copy(update={k: here(getattr(s, k)) for k in PATHS}) for s in sites]
 
 
 def sites_in(path: Path) -> list[SiteSettings]:

@@ -9,7 +9,6 @@ sizes are rounded to three significant digits, intensities and shares of voxels 
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from ..contract.messages import (
     FEW,
@@ -19,45 +18,30 @@ from ..contract.messages import (
     PreflightReply,
     PreflightRequest,
     Range,
-    encode,
 )
 from ..data.checks import Examination, examine, repeated
 from ..data.findings import Finding
 from ..settings.site import SiteSettings
-from . import journal
-from .files import locked
 from .hello import run_settings
-from .paths import journal_path, split_path, store_folder
+from .paths import split_path
 
 log = logging.getLogger(__name__)
 
 
 def answer_preflight(request: PreflightRequest, site: SiteSettings) -> PreflightReply:
-    """Look through all of the site's data; the reply is in the journal before this returns.
+    """Look through all of the site's data and say what it is like.
 
     What was found is logged here in full; only ``summary`` of it leaves.
 
     Raises:
-        PfedsamError: PFS-101 settings, PFS-604 when the journal cannot be written.
+        PfedsamError: PFS-101 settings.
     """
     run = run_settings(request.settings)
     found = examine(site, run, split_path(site, run.federation.name))
     for finding in found.findings:
         level = logging.ERROR if finding.severity == "error" else logging.WARNING
         log.log(level, "%s %s", finding.code, finding.sentence())
-    reply = summary(found, site.site)
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "federation": run.federation.name,
-        "kind": reply.kind,
-        "round": 0,
-        "again": False,
-        "bytes": len(encode(reply)),
-        "words": reply.model_dump(mode="json"),
-    }
-    with locked(store_folder(site, run.federation.name, run.method), wait_s=request.deadline_s / 2):
-        journal.append(journal_path(site, run.federation.name), entry)
-    return reply
+    return summary(found, site.site)
 
 
 def summary(found: Examination, site: str) -> PreflightReply:

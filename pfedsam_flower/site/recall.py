@@ -4,10 +4,16 @@ A site's round asks ``recall(key, make)`` for the result of a step. The key hold
 depends on. A hospital's site forgets: it does each step once anyway.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:  # the first answer to a coordinator is given without torch
+    from torch import Tensor
+
+    from ..data.cases import Sample
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,3 +32,21 @@ class Recall(Protocol):
 def forgetful(key: Sequence[Any], make: Callable[[], Arrays]) -> Arrays:
     """Does the step."""
     return make()
+
+
+def samples_digest(samples: "Iterable[Sample]") -> str:
+    """SHA-256 of all that a site trains on."""
+    found = hashlib.sha256()
+    for sample in samples:
+        for array in (sample.image, sample.target, sample.annotated, np.array(sample.valid)):
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def tensors_digest(tensors: "Mapping[str, Tensor]") -> str:
+    """SHA-256 of names and values."""
+    found = hashlib.sha256()
+    for key in sorted(tensors):
+        found.update(key.encode())
+        found.update(tensors[key].contiguous().numpy().tobytes())
+    return found.hexdigest()

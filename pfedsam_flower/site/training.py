@@ -1,6 +1,5 @@
 """The phases of a round at a site: steps, learning rates, what is remembered."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -25,7 +24,7 @@ from ..model.build import Built
 from ..model.exchange import export_shared, import_shared, personal_state
 from ..model.roles import Role, resting
 from ..settings.run import RunSettings
-from .recall import Arrays, Recall, forgetful
+from .recall import Arrays, Recall, forgetful, samples_digest, tensors_digest
 from .store import Personal
 
 SHARED_PHASE = {
@@ -96,7 +95,7 @@ class Work:
             after = export_shared(self.built.model, self.built.contract)
             return {"delta": after - self.broadcast, "loss": _loss(result.loss)}
 
-        teacher = [weight, distillation.temperature, _digest(personal.tensors)] if weight else []
+        teacher = [weight, distillation.temperature, tensors_digest(personal.tensors)] if weight else []
         found = self._recalled(["global", steps, first, total, digest(self.broadcast), *teacher], make)
         import_shared(self.built.model, self.built.contract, self.broadcast)
         self.note("loss.global", float(found["loss"]))
@@ -252,7 +251,9 @@ class Work:
             return after | {"packed": export_shared(model, contract), "loss": _loss(result.loss)}
 
         pull = digest(pull_to) if pull_to is not None else ""
-        found = self._recalled([purpose, steps, first, total, digest(begin), _digest(moments), pull], make)
+        found = self._recalled(
+            [purpose, steps, first, total, digest(begin), tensors_digest(moments), pull], make
+        )
         import_shared(model, contract, self.broadcast)
         kept = {
             k.removeprefix("moments/"): torch.from_numpy(v.copy())
@@ -326,30 +327,13 @@ class Work:
             run.decoder.model_dump(include={"mode"}),  # a change of its own is not in what is shared
             run.training.model_dump(include=SHARED_PHASE),
             self.site,
-            self._samples,
+            samples_digest(self.data.train),
         ]
-
-    @cached_property
-    def _samples(self) -> str:
-        """SHA-256 of all that the site trains on."""
-        found = hashlib.sha256()
-        for sample in self.data.train:
-            for array in (sample.image, sample.target, sample.annotated, np.array(sample.valid)):
-                found.update(np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()
 
     def _note_gates(self) -> None:
         entropies = [_relative_entropy(e.usage) for e in self.built.model.experts if e.usage is not None]
         if entropies:
             self.metrics["gate.entropy"] = sum(entropies) / len(entropies)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
-    for key in sorted(tensors):
-        found.update(key.encode())
-        found.update(tensors[key].contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _loss(value: float | None) -> np.ndarray:

@@ -44,9 +44,12 @@ def test_a_run_keeps_what_is_personal_and_shares_the_rest(
         for path in store.glob("personal-*.safetensors"):
             secret |= windows(v for k, v in load_file(path).items() if k != "alone")
         assert any(path.name.startswith("personal-0003") for path in store.iterdir())
-        lines = (Path(site.state) / "test" / site.site / "sent.jsonl").read_text().splitlines()
-        assert [json.loads(line)["kind"] for line in lines] == ["preflight", "train", "train", "close"]
-        assert journal.broken_at(Path(site.state) / "test" / site.site / "sent.jsonl") is None
+        path = Path(site.state) / "test" / site.site / "sent.jsonl"
+        lines = journal.read(path)
+        assert [line["kind"] for line in lines] == ["hello", "preflight", "train", "train", "close"]
+        up = [len(body) for name, direction, body in grid.sent if (name, direction) == (site.site, "up")]
+        assert [line["bytes"] for line in lines] == up
+        assert journal.broken_at(path) is None
     assert len(secret) > 10_000
     assert not found_in(secret, whole)
     assert b"lmoe" not in whole.replace(b"lmoe.experts", b"").replace(b"lmoe.rank", b"").replace(

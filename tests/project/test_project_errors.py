@@ -17,6 +17,7 @@ KINDS = {
     "4": errors.ContractError,
     "5": errors.FederationError,
     "6": errors.StoreError,
+    "7": errors.ConsentError,
 }
 
 

@@ -1,0 +1,257 @@
+"""``pfedsam site ACTION FILE``: run a hospital's SuperNode, allow what may run, see what left."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..settings.site import SiteSettings
+
+EPILOG = """\
+FILE is the site's own file: one site, or a sites.toml with --site-name.
+
+examples:
+  pfedsam site start north.toml
+  pfedsam site review north.toml
+  pfedsam site approve north.toml 3f9c01ab --expires 90
+  pfedsam site sent north.toml
+"""
+ACTIONS = {
+    "start": "Run the SuperNode until it is told to stop; only approved bundles run",
+    "review": "What was asked for: bundle, plan, what would leave; with HASH one in full",
+    "approve": "Allow a bundle with its settings",
+    "pause": "Stop all work now, until resume",
+    "resume": "Go on after pause or leave",
+    "leave": "Leave the federation: approvals and private key are removed",
+    "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
+}
+MB = 1_000_000
+LONGEST_TEXT = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, sentence in ACTIONS.items():
+        one = actions.add_parser(name, help=sentence, description=f"{sentence}.", allow_abbrev=False)
+        one.add_argument("file", type=Path, metavar="FILE", help="the site's own file")
+        one.add_argument("--site-name", metavar="NAME", help="which of the file's sites this machine is")
+        if name == "start":
+            one.add_argument(
+                "--insecure", action="store_true", help="plain HTTP, without key; on this machine only"
+            )
+        if name in ("review", "approve"):
+            nargs = "?" if name == "review" else None
+            one.add_argument("hash", nargs=nargs, metavar="HASH", help="8 digits of its hash or more")
+        if name == "approve":
+            one.add_argument(
+                "--expires", type=_days, metavar="DAYS", help="allow it for so many days; 0 withdraws it"
+            )
+        if name == "leave":
+            one.add_argument("--yes", action="store_true", help="do it; without, it is only explained")
+        if name == "sent":
+            one.add_argument("--last", type=int, default=0, metavar="N", help="the newest N messages as well")
+        if name in ("review", "sent"):
+            one.add_argument("--json", action="store_true", help="print it for programs to read")
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days <= 36500:
+        raise ValueError
+    return days
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..deployment.site_process import site_of
+
+    site = site_of(args.file, args.site_name)
+    return int(
+        {
+            "start": _start,
+            "review": _review,
+            "approve": _approve,
+            "pause": _pause,
+            "resume": _resume,
+            "leave": _leave,
+            "sent": _sent,
+        }[args.action](site, args)
+    )
+
+
+def _start(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..deployment.site_process import connection, keep_running
+
+    keep_running(site, connection(site, insecure=args.insecure), lambda line: print(line, flush=True))
+    return 0
+
+
+def _review(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..deployment.approval import find
+    from ..deployment.review import overview, review
+    from .render import say, show_table
+
+    if args.hash:
+        found = review(site, find(site, args.hash))
+        if args.json:
+            print(json.dumps(asdict(found), indent=2))
+        else:
+            _show_review(found)
+        return 0
+    rows = overview(site)
+    if args.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    elif not rows:
+        say("nothing was asked for yet; a request is kept when a run first reaches this site")
+    else:
+        headings = ("request", "state", "expires", "federation", "rounds", "asked first", "bundle")
+        show_table(
+            headings,
+            [
+                (
+                    row.request.hash[:12],
+                    row.state,
+                    row.expires[:10],
+                    printable(str(row.request.settings.get("federation.name", "?"))),
+                    printable(str(row.request.settings.get("rounds", "?"))),
+                    row.request.since[:16],
+                    row.request.bundle[:12],
+                )
+                for row in rows
+            ],
+        )
+        say("pfedsam site review FILE REQUEST shows one in full")
+    return 0
+
+
+def _show_review(found: "object") -> None:
+    from ..deployment.review import Review
+    from .render import say
+
+    assert isinstance(found, Review)
+    request, bundle = found.row.request, found.bundle
+    say(f"request {request.hash}: {found.row.state}, first asked {request.since}")
+    say("\nThe plan")
+    for line in found.plan:
+        say(f"  {printable(line)}")
+    say("\nWhat would leave")
+    for line in found.leaves:
+        say(f"  {printable(line)}")
+    say(f"\nThe bundle {bundle.sha256}")
+    for file in bundle.files:
+        say(f"  {printable(file.name)}  {file.n_bytes} bytes  {file.sha256[:12]}")
+    if bundle.remarks:
+        for remark in bundle.remarks:
+            say(f"  LOOK: {printable(remark)}")
+    else:
+        say(f"  It has no code of its own; {printable(bundle.app)} calls what is installed here.")
+    for file in bundle.files:
+        lines = file.text.splitlines()
+        if file.name.endswith(".py"):
+            say(f"\n  {printable(file.name)}")
+            for line in lines[:LONGEST_TEXT]:
+                say(f"    {printable(line)}")
+            if len(lines) > LONGEST_TEXT:
+                say(f"    … and {len(lines) - LONGEST_TEXT} lines more, in the state folder")
+    if found.changed is not None:
+        say(
+            "\nChanged since the last approval"
+            if found.changed
+            else "\nNo setting changed since the last approval"
+        )
+        for key, before, now in found.changed:
+            say(f"  {printable(f'{key}: {before} → {now}')}")
+    if found.row.state != "approved":
+        say(f"\nto allow it: pfedsam site approve FILE {request.hash[:12]}")
+
+
+def printable(text: str) -> str:
+    """The text with everything that could steer a terminal made visible: others have written it."""
+    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _approve(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..deployment.approval import approve
+    from .render import say
+
+    one = approve(site, args.hash, args.expires)
+    if args.expires == 0:
+        say(f"{one.request.hash[:12]} is not approved any more")
+        return 0
+    until = f"until {one.expires[:16]} UTC" if one.expires else "until it is withdrawn (--expires 0)"
+    say(f"{one.request.hash[:12]} may run here {until}; ask the coordinator to start the run again")
+    return 0
+
+
+def _pause(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..site.consent import pause
+    from .render import say
+
+    say(f"{site.site} is paused; the sign is {pause(site)}")
+    return 0
+
+
+def _resume(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..site.consent import resume
+    from .render import say
+
+    standing = resume(site)
+    for sign in standing:
+        say(f"{sign} was put there by hand and still stops every site with this state folder: remove it")
+    if not standing:
+        say(f"{site.site} goes on")
+    return 1 if standing else 0
+
+
+def _leave(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..deployment.approval import withdraw_all
+    from ..site.consent import leave
+    from .render import say
+
+    key = Path(site.key) if site.key else None
+    if not args.yes:
+        say(f"This would end work for the federation, withdraw all approvals and remove {key or 'no key'}.")
+        say("What was sent before stays in the shared parameters, and the personal state stays here.")
+        say("To do it: the same command with --yes. To stop for a while: pfedsam site pause.")
+        return 1
+    leave(site)
+    n = withdraw_all(site)
+    if key is not None:
+        key.unlink(missing_ok=True)
+    say(f"{site.site} has left: {n} approval(s) withdrawn, {'key removed' if key else 'no key was named'}")
+    say("What was sent before stays in the shared parameters; ask the coordinator to revoke the site, too.")
+    return 0
+
+
+def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..site.sent import entries, states, totals
+    from .render import say, show_table
+
+    found = entries(site)
+    journals, sums = states(site), totals(found)
+    last = found[-args.last :] if args.last > 0 else []
+    broken = [one for one in journals if one.broken_at is not None]
+    if args.json:
+        answer = {"site": site.site, "whole": not broken, "bytes": sum(one.n_bytes for one in sums)}
+        answer |= {"journals": [asdict(one) for one in journals], "totals": [asdict(one) for one in sums]}
+        print(json.dumps(answer | ({"last": last} if args.last else {}), indent=2))
+        return 1 if broken else 0
+    if not sums:
+        say(f"nothing has left {site.site}")
+        return 0
+    headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
+    rows = [
+        (t.day, t.federation, t.run, str(t.messages), str(t.rounds), str(t.refused), f"{t.n_bytes / MB:.3f}")
+        for t in sums
+    ]
+    total = f"{sum(t.n_bytes for t in sums) / MB:.3f}"
+    show_table(headings, [*rows, ("all", "", "", str(sum(t.messages for t in sums)), "", "", total)])
+    for entry in last:
+        say(json.dumps(entry))
+    for one in journals:
+        state = f"broken at line {one.broken_at}" if one.broken_at else f"whole, {one.lines} lines"
+        say(f"{one.path}: {state}, last hash {one.head}")
+    return 1 if broken else 0

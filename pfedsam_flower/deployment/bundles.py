@@ -1,0 +1,125 @@
+"""What is in a bundle (Flower's FAB), told to a person who is to allow it. Nothing of it runs."""
+
+import ast
+import hashlib
+import io
+import tomllib
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+PACKAGE = "pfedsam_flower"
+LARGEST = 20 * 1024 * 1024
+"""Bytes of all files together, unpacked."""
+UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, EOFError)
+NOT_CODE = (".info/", "LICENSE", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class BundledFile:
+    """A file of a bundle; ``text`` is "" where it is not text."""
+
+    name: str
+    n_bytes: int
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read, or what kept it from being read.
+
+    Attributes:
+        app: what Flower loads at a site, as ``module:name``; "" where the bundle does not say.
+        remarks: one sentence each about what is not as in a thin bundle; empty: it only calls the package.
+    """
+
+    sha256: str
+    files: tuple[BundledFile, ...]
+    app: str
+    remarks: tuple[str, ...]
+
+
+def digest_of(content: bytes) -> str:
+    """The bundle's hash, as Flower names it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_bundle(content: bytes) -> Bundle:
+    """The bundle's files and what there is to say about them; never raises for what it holds."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = [info for info in archive.infolist() if not info.is_dir()]
+            if sum(info.file_size for info in entries) > LARGEST:
+                raise ValueError("its files are too large")
+            files = tuple(_file(archive, info) for info in entries)
+    except UNREADABLE as error:
+        return Bundle(digest_of(content), (), "", (f"the bundle cannot be read: {error}",))
+    app = _app(files)
+    return Bundle(digest_of(content), files, app, tuple(_remarks(files, app)))
+
+
+def _file(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BundledFile:
+    body = archive.read(info)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return BundledFile(info.filename, len(body), hashlib.sha256(body).hexdigest(), text)
+
+
+def _app(files: tuple[BundledFile, ...]) -> str:
+    for file in files:
+        if file.name == "pyproject.toml":
+            try:
+                table: Any = tomllib.loads(file.text)
+                return str(table["tool"]["flwr"]["app"]["components"]["clientapp"])
+            except (tomllib.TOMLDecodeError, KeyError, TypeError):
+                return ""
+    return ""
+
+
+def _remarks(files: tuple[BundledFile, ...], app: str) -> list[str]:
+    found = []
+    if not app:
+        found.append("pyproject.toml does not say what a site is to load")
+    if any(file.name.split("/")[0] == PACKAGE for file in files):
+        found.append(f"it carries a {PACKAGE} of its own, in place of the one that is installed here")
+    entry = app.partition(":")[0].replace(".", "/") + ".py"
+    if app and entry not in {file.name for file in files}:
+        found.append(f"{entry}, which a site loads, is not in it")
+    for file in files:
+        if file.name.endswith(".py"):
+            found += [f"{file.name} {what}" for what in _own_code(file.text)]
+        elif not file.name.startswith(NOT_CODE):
+            found.append(f"{file.name} is neither an entry point nor the licence")
+    return found
+
+
+def _own_code(text: str) -> list[str]:
+    """What a Python file does beside importing from the package and calling functions of it."""
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return ["is not Python that can be read"]
+    names: set[str] = set()
+    for statement in body:
+        if isinstance(statement, ast.ImportFrom) and _of_the_package(statement):
+            names |= {alias.asname or alias.name for alias in statement.names}
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # its docstring
+        elif not _hands_over(statement, names):
+            return [f"has code of its own (line {statement.lineno}): read it before you allow it"]
+    return []
+
+
+def _of_the_package(statement: ast.ImportFrom) -> bool:
+    return statement.level == 0 and (statement.module or "").split(".")[0] == PACKAGE
+
+
+def _hands_over(statement: ast.stmt, names: set[str]) -> bool:
+    if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)):
+        return False
+    call = statement.value
+    return isinstance(call.func, ast.Name) and call.func.id in names and not call.args and not call.keywords

@@ -1,0 +1,160 @@
+"""What the hospital allows at the moment: pause, leave, hours, amounts in a day. Looked at for every message.
+
+The signs are files in the site's state folder, so that they hold whatever process looks, and a hand can set
+them: an empty file called ``STOP`` is enough.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConsentError, StoreError
+from ..settings.site import SiteSettings
+from . import journal
+from .files import write_whole
+
+STOP = "STOP"
+LEFT = "LEFT"
+MB = 1_000_000
+
+
+def control_folder(site: SiteSettings) -> Path:
+    """Where approvals, signs and the SuperNode's files of a site lie; no federation can be called so."""
+    return Path(site.state) / "_site" / site.site
+
+
+def journals(site: SiteSettings) -> list[Path]:
+    """All journals of the site, one per federation, and one of messages that belong to none."""
+    return sorted(Path(site.state).glob(f"*/{site.site}/sent.jsonl"))
+
+
+def stop_files(site: SiteSettings) -> tuple[Path, Path]:
+    """The sign of this site, set by ``pause``; and the one for every site with this state folder."""
+    return control_folder(site) / STOP, Path(site.state) / STOP
+
+
+def pause(site: SiteSettings) -> Path:
+    """Sets the sign that stops all work, also what is being done, and returns where it is.
+
+    Raises:
+        StoreError: PFS-604 when it cannot be written.
+    """
+    sign = stop_files(site)[0]
+    write_whole(sign, b"")
+    return sign
+
+
+def resume(site: SiteSettings) -> list[Path]:
+    """Removes the signs of ``pause`` and ``leave``; returns those that still stand, set by hand for all.
+
+    Raises:
+        StoreError: PFS-604 when a sign cannot be removed.
+    """
+    own, common = stop_files(site)
+    for sign in (own, control_folder(site) / LEFT):
+        try:
+            sign.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError("PFS-604", f"cannot be removed: {error.strerror}", where=str(sign)) from error
+    return [common] if common.exists() else []
+
+
+def leave(site: SiteSettings) -> None:
+    """Sets the sign that the site has left.
+
+    Raises:
+        StoreError: PFS-604 when it cannot be written.
+    """
+    write_whole(control_folder(site) / LEFT, b"")
+
+
+def check_willing(site: SiteSettings) -> None:
+    """Nothing to do while neither sign is set.
+
+    Raises:
+        ConsentError: PFS-702 paused, PFS-703 left.
+    """
+    left = control_folder(site) / LEFT
+    if left.exists():
+        raise ConsentError(
+            "PFS-703", f"{site.site} has left", where=str(left), hint="see pfedsam site resume"
+        )
+    for sign in stop_files(site):
+        if sign.exists():
+            hint = "pfedsam site resume" if sign == stop_files(site)[0] else "remove the file to go on"
+            raise ConsentError("PFS-702", f"{site.site} is paused", where=str(sign), hint=hint)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A round that is asked for.
+
+    Attributes:
+        key: what makes it the same round when it is asked for again, see ``work_key``.
+        n_bytes: about how much its reply will hold.
+    """
+
+    key: tuple[str, str, int, str]
+    n_bytes: int
+
+
+def work_key(federation: str, words: dict[str, Any]) -> tuple[str, str, int, str]:
+    """Federation, kind, round and digest of the broadcast; of a request and its reply alike."""
+    return federation, str(words.get("kind")), int(words.get("round", 0)), str(words.get("broadcast"))
+
+
+def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
+    """Nothing to do while the round is within the site's hours and amounts.
+
+    A round that was answered today may be answered again: it is not worked on twice, though it is sent twice.
+
+    Args:
+        now: with the site's time zone.
+
+    Raises:
+        ConsentError: PFS-704, PFS-705.
+    """
+    if not (site.hours or site.rounds_a_day or site.mb_a_day):
+        return
+    today = sent_on(now, (entry for path in journals(site) for entry in journal.read(path)))
+    done = {
+        work_key(str(entry.get("federation")), entry["words"])
+        for entry in today
+        if entry.get("kind") in ("train", "close") and not entry["words"].get("refusal")
+    }
+    n_bytes = sum(int(entry.get("bytes", 0)) for entry in today)
+    if site.mb_a_day and n_bytes + work.n_bytes > site.mb_a_day * MB:
+        raise ConsentError(
+            "PFS-705",
+            f"{n_bytes / MB:.1f} MB have left today, and this reply has {work.n_bytes / MB:.1f} MB; "
+            f"mb-a-day is {site.mb_a_day:g}",
+        )
+    if work.key in done:
+        return
+    if site.rounds_a_day and len(done) >= site.rounds_a_day:
+        raise ConsentError("PFS-705", f"{len(done)} rounds were worked on today; rounds-a-day is the same")
+    if not within(site.hours, now.hour):
+        raise ConsentError("PFS-704", f"it is {now:%H:%M}, and hours is {site.hours}")
+
+
+def sent_on(day: datetime, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of journals with the date of ``day``, by its time zone."""
+    found = []
+    for entry in entries:
+        try:
+            when = datetime.fromisoformat(entry["time"]).astimezone(day.tzinfo)
+        except (KeyError, TypeError, ValueError):
+            continue
+        if when.date() == day.date() and isinstance(entry.get("words"), dict):
+            found.append(entry)
+    return found
+
+
+def within(hours: str, hour: int) -> bool:
+    """Whether an hour of the day (0..23) is within ``18-6`` or the like; the end is not; "" is always."""
+    if not hours:
+        return True
+    first, last = (int(part) for part in hours.split("-"))
+    return first <= hour < last if first < last else hour >= first or hour < last

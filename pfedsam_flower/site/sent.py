@@ -1,0 +1,94 @@
+"""What left a site, added up from its journals, and whether they are whole."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..settings.site import SiteSettings
+from . import journal
+from .consent import journals
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JournalState:
+    """One journal: its lines, the first that breaks the chain (from 1), and the hash of the last one.
+
+    Whoever writes ``head`` down elsewhere can later tell that nothing was taken off the end, either.
+    """
+
+    path: str
+    lines: int
+    broken_at: int | None
+    head: str
+
+
+@dataclass(frozen=True)
+class Total:
+    """What left on one day for one run of a federation.
+
+    Attributes:
+        day: date by the reader's clock.
+        rounds: messages with a round's result; ``refused``: those that said why there is none, and errors.
+        n_bytes: payload, as Flower sends it: without HTTP's and TLS's own bytes.
+    """
+
+    day: str
+    federation: str
+    run: str
+    messages: int
+    rounds: int
+    refused: int
+    n_bytes: int
+
+
+def states(site: SiteSettings) -> list[JournalState]:
+    """Every journal of the site, with what a check of it says."""
+    found = []
+    for path in journals(site):
+        lines = path.read_bytes().splitlines()
+        head = hashlib.sha256(lines[-1].strip()).hexdigest() if lines else journal.START
+        found.append(JournalState(_short(site, path), len(lines), journal.broken_at(path), head))
+    return found
+
+
+def entries(site: SiteSettings) -> list[Entry]:
+    """All entries of all journals, oldest first."""
+    found = [entry for path in journals(site) for entry in journal.read(path)]
+    return sorted(found, key=lambda entry: str(entry.get("time")))
+
+
+def totals(found: Iterable[Entry]) -> list[Total]:
+    """The entries added up by day and run, in the order of their first message."""
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in found:
+        key = (_day(entry), str(entry.get("federation") or "none"), str(entry.get("run") or "?"))
+        groups.setdefault(key, []).append(entry)
+    return [_total(*key, group) for key, group in groups.items()]
+
+
+def _total(day: str, federation: str, run: str, group: list[Entry]) -> Total:
+    refused = [e for e in group if e.get("kind") == "error" or _refused(e)]
+    rounds = [e for e in group if e.get("kind") in ("train", "close") and not _refused(e)]
+    n_bytes = sum(int(e.get("bytes", 0)) for e in group)
+    return Total(day, federation, run, len(group), len(rounds), len(refused), n_bytes)
+
+
+def _refused(entry: Entry) -> bool:
+    words = entry.get("words")
+    return isinstance(words, dict) and bool(words.get("refusal") or words.get("refused"))
+
+
+def _day(entry: Entry) -> str:
+    try:
+        return datetime.fromisoformat(str(entry.get("time"))).astimezone().date().isoformat()
+    except ValueError:
+        return "?"
+
+
+def _short(site: SiteSettings, path: Path) -> str:
+    return str(path.relative_to(site.state))

@@ -1,0 +1,180 @@
+"""What may run at a site: bundle and settings together, asked for, shown, allowed, for a time."""
+
+import io
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pfedsam_flower.deployment import approval
+from pfedsam_flower.deployment.bundles import digest_of, read_bundle
+from pfedsam_flower.deployment.review import describe, overview, review
+from pfedsam_flower.errors import ConsentError, StoreError
+from pfedsam_flower.settings.run import RunSettings
+from pfedsam_flower.settings.site import SiteSettings
+from pfedsam_flower.settings.sources import to_flat
+from pfedsam_flower.site.consent import control_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = (ROOT / "client_app" / "app.py").read_text(encoding="utf-8")
+PROJECT = '[tool.flwr.app.components]\nclientapp = "client_app.app:app"\n'
+THIN = {"pyproject.toml": PROJECT, "client_app/app.py": APP, "LICENSE": "", ".info/CONTENT": ""}
+SETTINGS = dict(to_flat(RunSettings()))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> SiteSettings:
+    return SiteSettings(site="north", data="data", state=str(tmp_path / "state"))
+
+
+def bundle(files: dict[str, str] = THIN) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return whole.getvalue()
+
+
+def asked(site: SiteSettings, content: bytes, settings: dict = SETTINGS) -> str:
+    """The code of the refusal; "" when it may run."""
+    try:
+        approval.check_approved(site, content, settings, "1")
+    except ConsentError as error:
+        return error.code
+    return ""
+
+
+def test_only_the_very_bundle_with_the_very_settings_is_approved(site: SiteSettings) -> None:
+    content = bundle()
+    assert asked(site, content) == "PFS-701"
+    (request,) = approval.requests(site)
+    assert request.bundle == digest_of(content)
+    approval.approve(site, request.hash[:8], None)
+    assert asked(site, content) == ""
+    changed = bytearray(content)
+    changed[40] ^= 1
+    assert asked(site, bytes(changed)) == "PFS-701"
+    assert asked(site, content, SETTINGS | {"rounds": 400}) == "PFS-701"
+    assert asked(site, content, dict(reversed(SETTINGS.items()))) == ""
+    assert sorted(row.state for row in overview(site)) == ["approved", "waiting", "waiting"]
+
+
+def test_an_approval_expires_and_can_be_withdrawn(
+    site: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bundle()
+    asked(site, content)
+    (request,) = approval.requests(site)
+    one = approval.approve(site, request.hash, 2)
+    assert one.holds(datetime.now(UTC) + timedelta(days=1.99))
+    assert not one.holds(datetime.now(UTC) + timedelta(days=2.01))
+    assert asked(site, content) == ""
+    approval.approve(site, request.hash, 0)
+    assert asked(site, content) == "PFS-701"
+    assert overview(site)[0].state == "expired"
+    approval.approve(site, request.hash, None)
+    assert approval.withdraw_all(site) == 1
+    assert asked(site, content) == "PFS-701"
+
+
+def test_what_cannot_be_read_allows_nothing(site: SiteSettings) -> None:
+    asked(site, bundle())
+    (request,) = approval.requests(site)
+    approval.approve(site, request.hash, None)
+    (control_folder(site) / "approvals.json").write_text("[{")
+    with pytest.raises(StoreError) as caught:
+        approval.check_approved(site, bundle(), SETTINGS, "1")
+    assert caught.value.code == "PFS-603"
+
+
+def test_an_exchanged_bundle_is_not_shown_as_the_one_that_came(site: SiteSettings) -> None:
+    asked(site, bundle())
+    (request,) = approval.requests(site)
+    path = control_folder(site) / "requests" / request.hash / "bundle.fab"
+    path.write_bytes(bundle(THIN | {"LICENSE": "other"}))
+    with pytest.raises(StoreError) as caught:
+        review(site, request)
+    assert caught.value.code == "PFS-603"
+
+
+@pytest.mark.parametrize("digits", ["", "0123", "zzzzzzzz", "../../.."])
+def test_digits_that_name_no_request_are_refused(site: SiteSettings, digits: str) -> None:
+    asked(site, bundle())
+    with pytest.raises(ConsentError) as caught:
+        approval.approve(site, digits, None)
+    assert caught.value.code == "PFS-707"
+
+
+def test_requests_cannot_fill_the_disk_and_approved_ones_stay(
+    site: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approval, "KEPT", 3)
+    asked(site, bundle())
+    (request,) = approval.requests(site)
+    approval.approve(site, request.hash, None)
+    for seed in range(1, 7):
+        asked(site, bundle(), SETTINGS | {"seed": seed})
+    kept = approval.requests(site)
+    assert len(kept) == 4
+    assert request in kept
+
+
+def test_the_projects_own_bundle_has_no_code_of_its_own() -> None:
+    server = (ROOT / "server_app" / "app.py").read_text(encoding="utf-8")
+    found = read_bundle(bundle(THIN | {"server_app/app.py": server}))
+    assert found.remarks == ()
+    assert found.app == "client_app.app:app"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "remark"),
+    [
+        ("client_app/app.py", APP + "\nimport os\n", "client_app/app.py has code of its own (line "),
+        ("client_app/app.py", APP + "\nprint(app)\n", "client_app/app.py has code of its own (line "),
+        ("client_app/app.py", APP.replace("_app()", "_app(open)"), "client_app/app.py has code of its own"),
+        ("client_app/app.py", "def (", "client_app/app.py is not Python that can be read"),
+        ("client_app/app.py", "from pfedsam_flower.x import y\napp = eval('1')\n", "has code of its own"),
+        ("pfedsam_flower/model/lora.py", "", "it carries a pfedsam_flower of its own"),
+        ("torch/__init__.py", "x = 1", "torch/__init__.py has code of its own (line 1)"),
+        ("notes.md", "", "notes.md is neither an entry point nor the licence"),
+        ("pyproject.toml", "[", "pyproject.toml does not say what a site is to load"),
+        (
+            "pyproject.toml",
+            PROJECT.replace("client_app", "other"),
+            "other/app.py, which a site loads",
+        ),
+    ],
+)
+def test_a_bundle_that_does_more_is_told(name: str, text: str, remark: str) -> None:
+    found = read_bundle(bundle(THIN | {name: text}))
+    assert any(remark in one for one in found.remarks), found.remarks
+
+
+def test_a_bundle_that_is_none_is_told() -> None:
+    (remark,) = read_bundle(b"PK no zip").remarks
+    assert "cannot be read" in remark
+
+
+def test_a_review_says_plan_size_and_what_changed(site: SiteSettings) -> None:
+    content = bundle()
+    asked(site, content)
+    (first,) = approval.requests(site)
+    assert review(site, first).changed is None
+    approval.approve(site, first.hash, None)
+    asked(site, content, SETTINGS | {"rounds": 40, "new": 1})
+    second = next(one for one in approval.requests(site) if one != first)
+    assert review(site, second).changed == (("new", None, 1), ("rounds", 4, 40))
+    found = review(site, first)
+    assert "4 rounds and a closing round" in " ".join(found.plan)
+    assert "MB of changes to shared parameters leave, 4 times" in " ".join(found.leaves)
+    assert "would refuse them: rounds" in describe(SETTINGS | {"rounds": "x"})[0][0]
+
+
+def test_what_is_too_large_to_review_is_not_kept(site: SiteSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(site, bytes(approval.LARGEST_BUNDLE + 1)) == "PFS-701"
+    assert asked(site, bundle(), {"x": "y" * approval.LARGEST_SETTINGS}) == "PFS-701"
+    assert approval.requests(site) == []
+    monkeypatch.setattr("pfedsam_flower.deployment.bundles.LARGEST", 1000)
+    (remark,) = read_bundle(bundle({"a.txt": "0" * 1001})).remarks
+    assert "its files are too large" in remark
