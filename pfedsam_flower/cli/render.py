@@ -92,6 +92,12 @@ def event_line(event: Event) -> str | None:
     if kind in ("refused", "left-out", "lost"):
         where = f"round {number}: " if number else ""
         return f"{where}{site} {kind.replace('-', ' ')}: {event.get('text') or event.get('reason')}"
+    if kind == "late":
+        return f"round {number}: {site} answered too late, {event.get('seconds', 0):.0f} s after it was asked"
+    if kind == "below-quorum":
+        where = f"round {number}: " if number else ""
+        missing = ", ".join(event.get("missing", ())) or "not named"
+        return f"{where}too few sites: {event.get('text')}; missing: {missing}"
     return f"run {event.get('status')}" if kind == "end" else None
 
 

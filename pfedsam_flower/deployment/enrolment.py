@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from ..errors import FederationError, StoreError
+from ..errors import FederationError
+from ..federation.enrolled import Enrolled, Register, read_enrolled
 from ..site.files import locked, write_whole
 from . import flower
 from .certificates import AUTHORITY, read_certificate
@@ -26,42 +25,6 @@ from .words import COUNT, differing
 
 REGISTER = "enrolled.json"
 UNREGISTERED = "unregistered"
-
-
-class Enrolled(BaseModel):
-    """One site's key that was admitted, and whether it still is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    site: str
-    node_id: int = Field(gt=0, lt=2**64)
-    key: str = Field(pattern=r"^ecdsa-sha2-nistp\d{3} [A-Za-z0-9+/]+=*$")
-    enrolled: datetime
-    revoked: datetime | None = None
-
-
-class Register(BaseModel):
-    """All keys that were ever admitted, oldest first."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int = Field(1, ge=1, le=1)
-    sites: tuple[Enrolled, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_of_each(self) -> "Register":
-        for values in (
-            [one.site for one in self.sites if not one.revoked],
-            [one.node_id for one in self.sites],
-            [one.key for one in self.sites],
-        ):
-            if len(set(values)) < len(values):
-                raise ValueError("a site, node or key stands in it twice")
-        return self
-
-    def of(self, site: str) -> Enrolled | None:
-        """The key that ``site`` is admitted with."""
-        return next((one for one in self.sites if one.site == site and not one.revoked), None)
 
 
 @dataclass(frozen=True)
@@ -182,18 +145,7 @@ def read_register(folder: Path) -> Register:
     Raises:
         StoreError: PFS-603 when it is damaged.
     """
-    path = folder / REGISTER
-    try:
-        return Register.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Register()
-    except (OSError, ValidationError) as error:
-        raise StoreError(
-            "PFS-603",
-            f"the register of enrolled sites cannot be used: {error}",
-            where=str(path),
-            hint="bring it back from a backup; without it, node ids have no names",
-        ) from error
+    return read_enrolled(folder / REGISTER) or Register()
 
 
 def _register(key: str, site: str, key_file: Path, call: dict[str, Any]) -> int:

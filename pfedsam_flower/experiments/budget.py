@@ -30,11 +30,21 @@ def settings_of(row: Row, base: Mapping[str, Scalar], n_sites: int, budget: Budg
     if method is None or not rounds:
         return flat  # the plan says what is wrong with it
     total = sum(_steps(common))
+    if row.spread:
+        flat |= _spread(flat)
     if budget == "total" or not method.shared:
         flat |= _whole_budget(flat, method, total)
     if row.pooled:
         flat |= {GLOBAL: _whole(flat, GLOBAL) * n_sites}
     return flat
+
+
+def _spread(flat: Flat) -> Flat:
+    """The personal steps in equal parts over all rounds and the closing round, which takes the rest."""
+    rounds = _whole(flat, "rounds")
+    _, own, closing = _steps(flat)
+    each = (own + closing) // (rounds + 1)
+    return {LATE: 1, LOCAL: each, CLOSING: own + closing - rounds * each}
 
 
 def _whole_budget(flat: Flat, method: Method, total: int) -> Flat:

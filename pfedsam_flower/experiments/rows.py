@@ -25,12 +25,14 @@ class Row:
         model: whose scores are its result: ``global``, ``personal``, ``alone`` (trained at the site only),
             ``blend`` (global and personal, mixed on validation), ``deployed`` (all models there are, mixed).
         pooled: the data of all sites lie at one.
+        spread: the personal steps, wherever the others have them, are divided evenly over all rounds.
     """
 
     sentence: str
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     model: Model = "global"
     pooled: bool = False
+    spread: bool = False
 
 
 NOT_ALONE: dict[str, Scalar] = {"evaluation.alone": False}
@@ -87,6 +89,7 @@ ROWS: dict[str, Row] = {
         "a whole copy kept, pulled towards the average (Ditto)",
         {"method": "ditto", "training.proximal": 0.01, **NOT_ALONE},
         "personal",
+        spread=True,
     ),
     "private-lora": _method(
         "private-lora", "pfedsam with a second LoRA of as many parameters instead of L-MoE"
@@ -95,18 +98,40 @@ ROWS: dict[str, Row] = {
     "pfedsam-blend": Row("the same, mixed with the global model on validation", PFEDSAM, "blend"),
     "pfedsam-deployed": Row("what a site deploys: all its models, mixed on validation", PFEDSAM, "deployed"),
     "pfedsam-global": Row("the global model of the same run", PFEDSAM, "global"),
-    "pfedsam-paper": _ablation(
-        "the recipe of the paper: constant learning rates, experts in the last third, no neck branch",
-        lmoe__blocks="last-third",
-        lmoe__gate="token",
-        neck__rank=0,
-        distillation__direction="global-to-personal",
-        training__phase_order="local-first",
-        training__personal_from=1,
-        training__schedule="constant",
-        training__proximal=0.0,
-        aggregation__rule="mean",
+    "pfedsam-tuned": _method(
+        "pfedsam-tuned", "pfedsam, and a copy of LoRA and decoder fine-tuned with the experts at the end"
     ),
+    "pfedsam-tuned-blend": Row(
+        "the same, mixed with the global model on validation",
+        {"method": "pfedsam-tuned", **NOT_ALONE},
+        "blend",
+    ),
+    "pfedsam-paper": Row(
+        "the recipe of the paper: both phases in every round, constant learning rates",
+        {"method": "pfedsam", **NOT_ALONE}
+        | _keys(
+            {
+                "lmoe__blocks": "last-third",
+                "lmoe__gate": "token",
+                "neck__rank": 0,
+                "distillation__direction": "global-to-personal",
+                "training__phase_order": "local-first",
+                "training__schedule": "constant",
+                "training__proximal": 0.0,
+                "aggregation__rule": "mean",
+            }
+        ),
+        "personal",
+        spread=True,
+    ),
+    "interleaved": Row(
+        "pfedsam with its personal steps in all rounds",
+        {"method": "pfedsam", **NOT_ALONE},
+        "personal",
+        spread=True,
+    ),
+    "constant-rates": _ablation("learning rates that do not fall", training__schedule="constant"),
+    "neck-branch": _ablation("a personal branch in the neck beside the experts", neck__rank=32),
     "no-lmoe": Row("pfedsam without its L-MoE, which is FedAvg: the run of fedavg-lora", FEDAVG),
     "uniform-gate": _ablation("the experts' mean instead of a gate", lmoe__gate="uniform"),
     "top-1": _ablation("each token goes to one expert", lmoe__gate="top-1"),

@@ -26,6 +26,8 @@ MAY_CHANGE = {
     "federation.minimum-sites",
     "federation.start-deadline-s",
     "federation.round-deadline-s",
+    "federation.below-quorum",
+    "federation.quorum-wait-s",
 }
 """Settings that a resumed run may change: they do not alter what a round computes at a site."""
 

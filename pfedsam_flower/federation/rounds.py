@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from logging import WARNING
 
 import numpy as np
-from flwr.app import Message
+from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from ..contract.messages import FlatSettings, RoundRequest
@@ -13,12 +14,11 @@ from ..errors import FederationError
 from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from .history import RunFolder
+from .one_round import OpenRound
 from .roster import Roster
 from .strategy import PFedSAMStrategy
 
 POLL_S = 0.3
-LARGEST_TRIES = 3
-"""How often a site whose process ended is asked the same again within a round."""
 
 
 def run_rounds(
@@ -74,28 +74,34 @@ def _request(
 def wait_for_sites(roster: Roster, run: RunSettings, sleep: Callable[[float], None]) -> list[str]:
     """Names of the sites to ask: all that are named, or at least the minimum, within the start deadline.
 
-    Sites that are looking through their data then are waited for longer, each for a round deadline at most.
+    Sites that are looking through their data then are waited for longer, each for a round deadline at most;
+    with ``federation.below-quorum = wait``, missing ones for ``federation.quorum-wait-s``.
 
     Raises:
         FederationError: PFS-501 with the names of those that are missing or refused.
     """
-    limit = time.monotonic() + run.federation.start_deadline_s
+    own, start = run.federation, time.monotonic()
+    waits = own.below_quorum == "wait"
+    last = own.start_deadline_s + (own.quorum_wait_s if waits else 0.0)
+    told = False
     while True:
         roster.look()
         present = roster.present()
         busy = roster.preflight.busy(roster.online)  # that has its own deadline
         settled = not busy and (not roster.absent() if roster.expected else not roster.asked)
-        late = not busy and time.monotonic() >= limit
-        if len(present) >= run.federation.minimum_sites and (settled or late):
+        now = time.monotonic() - start
+        late = not busy and now >= own.start_deadline_s
+        if len(present) >= own.minimum_sites and (settled or late):
             roster.preflight.tell()
             return present
-        hopeless = (
-            bool(roster.expected)
-            and len(roster.expected) - len(roster.refused) < run.federation.minimum_sites
-        )
-        if late or (hopeless and not roster.asked and not busy):
+        hopeless = bool(roster.expected) and len(roster.expected) - len(roster.hopeless()) < own.minimum_sites
+        over = not busy and now >= last
+        if over or (hopeless and own.below_quorum == "stop" and not roster.asked and not busy):
             roster.preflight.tell()
             raise too_few(roster, present, run)
+        if late and waits and not told:
+            told = True
+            _below(roster, run, present, None, "wait")
         sleep(POLL_S)
 
 
@@ -127,74 +133,75 @@ def _one(
     packed: np.ndarray,
     sleep: Callable[[float], None],
 ) -> None:
+    """One round until enough have answered; raises PFS-501 when too few did and no more is to be tried."""
+    own, start = strategy.run.federation, time.monotonic()
+    while True:
+        try:
+            _attempt(grid, strategy, roster, folder, request, packed, sleep)
+            return
+        except FederationError as error:
+            if error.code != "PFS-501" or own.below_quorum != "retry":
+                raise
+            if time.monotonic() - start >= own.quorum_wait_s:
+                raise
+            there = sorted(strategy.admitted) or roster.present()
+            _below(roster, strategy.run, there, request.round, "retry")
+            pause = time.monotonic() + own.start_deadline_s
+            while time.monotonic() < pause:
+                sleep(POLL_S)
+            roster.ask_all_again()
+
+
+def _attempt(
+    grid: Grid,
+    strategy: PFedSAMStrategy,
+    roster: Roster,
+    folder: RunFolder,
+    request: RoundRequest,
+    packed: np.ndarray,
+    sleep: Callable[[float], None],
+) -> None:
     """One round's messages out and replies in; raises PFS-501 when too few pass."""
-    run = strategy.run
+    run, own = strategy.run, strategy.run.federation
     strategy.begin(request, packed)
     targets = wait_for_sites(roster, run, sleep)
-    folder.log("round-start", round=request.round, kind=request.kind, sites=targets)
-    start = time.monotonic()
-    pending: dict[str, tuple[str, int, float]] = {}  # message id → site, node, when asked
-    tries = dict.fromkeys(targets, 0)
-    missed_since: dict[str, float] = {}
-    open_sites = set(targets)
-    while open_sites and time.monotonic() - start < run.federation.round_deadline_s:
-        roster.look()
-        # a late comer that was expected still takes part in this round
-        for site in roster.present():
-            if site not in tries:
-                tries[site] = 0
-                open_sites.add(site)
-        busy = {site: node for site, node, _ in pending.values()}
-        for site in sorted(open_sites):
-            node = roster.nodes.get(site)
-            here = node is not None and node in roster.online
-            if here and busy.get(site) != node:
-                tries[site] += 1
-                if tries[site] > LARGEST_TRIES:
-                    open_sites.discard(site)
-                    continue
-                missed_since.pop(site, None)
-                left = run.federation.round_deadline_s - (time.monotonic() - start)
-                (message_id,) = grid.push_messages([strategy.instruction(site, max(left, 1.0))])
-                if message_id:
-                    pending = {m: p for m, p in pending.items() if p[0] != site}
-                    pending[message_id] = (site, node, time.monotonic())  # type: ignore[assignment]
-            elif not here:
-                missed_since.setdefault(site, time.monotonic())
-        for message in grid.pull_messages(list(pending)) if pending else []:
-            _take(message, pending, open_sites, strategy, folder, missed_since)
-        now = time.monotonic()
-        gone = {s for s in open_sites if now - missed_since.get(s, now) > run.federation.start_deadline_s}
-        if gone and gone == open_sites:
+    folder.log(
+        "round-start",
+        round=request.round,
+        kind=request.kind,
+        sites=targets,
+        absent=roster.absent(),
+        refused=sorted(roster.refused),
+    )
+    current = OpenRound(grid, strategy, roster, folder, set(targets))
+    end = time.monotonic() + own.round_deadline_s
+    while current.open and (left := end - time.monotonic()) > 0:
+        current.step(left)
+        if current.all_gone(own.start_deadline_s):
             break
         sleep(POLL_S)
-    for site in sorted(open_sites):
-        folder.log("lost", round=request.round, site=site, reason="no usable answer before the deadline")
-    if len(strategy.admitted) < run.federation.minimum_sites:
+    if len(strategy.admitted) < own.minimum_sites and own.below_quorum == "wait":
+        _below(roster, run, sorted(strategy.admitted), request.round, "wait")
+        current.wait_on()
+        end = time.monotonic() + own.quorum_wait_s
+        while len(strategy.admitted) < own.minimum_sites and (left := end - time.monotonic()) > 0:
+            current.step(min(left, own.round_deadline_s))
+            sleep(POLL_S)
+    current.close()
+    if len(strategy.admitted) < own.minimum_sites:
         raise too_few(roster, sorted(strategy.admitted), run)
 
 
-def _take(
-    message: Message,
-    pending: dict[str, tuple[str, int, float]],
-    open_sites: set[str],
-    strategy: PFedSAMStrategy,
-    folder: RunFolder,
-    missed_since: dict[str, float],
-) -> None:
-    """One answer: admitted, left out for good, or a loss after which the site is asked again."""
-    known = pending.pop(message.metadata.reply_to_message_id, None)
-    if known is None:
-        return
-    site, _, _ = known
-    assert strategy.request is not None
-    if message.has_error():
-        reason = f"Flower's error {message.error.code}"
-        folder.log("lost", round=strategy.request.round, site=site, reason=reason)
-        missed_since.setdefault(site, time.monotonic())
-        return
-    strategy.admit(site, message)
-    open_sites.discard(site)
+def _below(roster: Roster, run: RunSettings, present: list[str], number: int | None, action: str) -> None:
+    """Says that there are too few, who is missing, and what is done about it."""
+    missing = sorted(set(roster.expected) - set(present))
+    text = f"{len(present)} of at least {run.federation.minimum_sites} sites; {action}"
+    log(WARNING, "too few sites: %s; missing: %s", text, ", ".join(missing) or "not named")
+    seconds = run.federation.quorum_wait_s
+    at = {} if number is None else {"round": number}
+    roster.folder.log(
+        "below-quorum", **at, action=action, present=present, missing=missing, at_most_s=seconds, text=text
+    )
 
 
 def _end(folder: RunFolder, strategy: PFedSAMStrategy, shared: str) -> None:
@@ -204,6 +211,7 @@ def _end(folder: RunFolder, strategy: PFedSAMStrategy, shared: str) -> None:
         round=strategy.request.round,
         kind=strategy.request.kind,
         sites=sorted(strategy.admitted),
+        missing=sorted(set(strategy.run.federation.sites) - set(strategy.admitted)),
         seconds=round(strategy.seconds(), 3),
         shared=shared,
     )

@@ -1,5 +1,6 @@
 """The ServerApp: settings checked, run folder opened or resumed, preflight, rounds, closing round."""
 
+from functools import partial
 from logging import ERROR, INFO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..errors import PfedsamError
 from ..settings.run import CoordinatorSettings, RunSettings
 from ..settings.sources import to_flat
 from ..site.files import locked
+from .enrolled import registered_names
 from .history import RunFolder
 from .plan import read_plan
 from .preflight import Preflight
@@ -47,6 +49,9 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
     run, own = read_plan(flat)
     folder = RunFolder(Path(own.folder) / run.federation.name)
     with locked(folder.path):
+        names = partial(registered_names, Path(own.enrolment)) if own.enrolment else None
+        if names is not None:
+            names()  # a path that is wrong is said before anything is loaded
         contract, start = _start(run, own)
         resumed = folder.open(run, contract)
         if resumed is None:
@@ -72,7 +77,7 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
         hello = HelloRequest(software=software(), settings=dict(to_flat(run)))
         # a run that has trained goes on with the sites that were looked through; others are still asked
         preflight = Preflight(grid, folder, run, passed=folder.examined() if last else set())
-        roster = Roster(grid, hello, folder, preflight, run.federation.sites, strategy.nodes)
+        roster = Roster(grid, hello, folder, preflight, run.federation.sites, strategy.nodes, names)
         try:
             final = run_rounds(grid, strategy, roster, folder, last + 1, packed)
         except BaseException as error:

@@ -43,6 +43,7 @@ class PFedSAMStrategy(Strategy):
     Attributes:
         nodes: node id by site name, kept by the roster.
         request: the round's words, set by ``begin``.
+        left_out: the reason's code by site, of replies of this round that were not admitted.
     """
 
     def __init__(self, run: RunSettings, contract: Contract, folder: RunFolder) -> None:
@@ -51,11 +52,12 @@ class PFedSAMStrategy(Strategy):
         self.request: RoundRequest | None = None
         self.packed = np.zeros(0, np.float32)
         self.admitted: dict[str, Admitted] = {}
+        self.left_out: dict[str, str] = {}
         self.began, self.bytes_down = time.monotonic(), 0
 
     def begin(self, request: RoundRequest, packed: np.ndarray) -> None:
         """Start a round: nothing has been admitted yet."""
-        self.request, self.packed, self.admitted = request, packed, {}
+        self.request, self.packed, self.admitted, self.left_out = request, packed, {}, {}
         self.began = time.monotonic()
 
     def seconds(self) -> float:
@@ -90,6 +92,7 @@ class PFedSAMStrategy(Strategy):
             if reply.site != site:
                 raise ContractError("PFS-406", f"the reply speaks for {reply.site}")
             if reply.refusal is not None:
+                self.left_out[site] = reply.refusal.code
                 self.folder.log(
                     "left-out", round=number, site=site, code=reply.refusal.code, text=reply.refusal.text
                 )
@@ -97,6 +100,7 @@ class PFedSAMStrategy(Strategy):
             delta = packed_of(message) if reply.kind == "train" else None
             check_reply(reply, self.request, delta, self.contract, self.run.aggregation.largest_norm)
         except ContractError as error:
+            self.left_out[site] = error.code
             self.folder.log("left-out", round=number, site=site, code=error.code, text=error.local())
             return False
         self.admitted[site] = Admitted(reply, delta)

@@ -151,7 +151,7 @@ def joint_phase(
     """Train shared and personal parameters together; the moments of the latter alone are kept.
 
     Args:
-        teacher: shared parameters of the global model, by name; it teaches with ``distillation_weight`` above 0.
+        teacher: the global model's shared parameters, by name; teaches with ``distillation_weight`` above 0.
     """
     set_trainable(model, roles, ("shared", "personal"))
     named = trainable(model)

@@ -172,6 +172,11 @@ def add(history: History, event: Event) -> None:
         current.missing.pop(name, None)
     elif kind in ("left-out", "lost"):
         _round(history, event).missing[name] = str(event.get("text") or event.get("reason", kind))
+    elif kind == "late":
+        current = _round(history, event)
+        if name not in current.replies:  # or it was asked again, and in time then
+            seconds = float(event.get("seconds", 0.0))
+            current.missing[name] = f"too late: answered {seconds:.0f} s after it was asked"
     elif kind == "round-end":
         _round(history, event).seconds = float(event.get("seconds", 0.0))
     elif kind == "end":
@@ -186,7 +191,9 @@ def _site(history: History, name: str) -> Site:
 
 
 def _begin(history: History, event: Event) -> None:
-    begun = Round(int(event["round"]), str(event.get("kind", "train")), tuple(event.get("sites", ())))
+    absent = {str(name): "was not there at its start" for name in event.get("absent", ())}
+    names = tuple(event.get("sites", ()))
+    begun = Round(int(event["round"]), str(event.get("kind", "train")), names, missing=absent)
     history.rounds = [r for r in history.rounds if (r.number, r.kind) != (begun.number, begun.kind)] + [begun]
 
 

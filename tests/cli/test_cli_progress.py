@@ -145,6 +145,15 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path):
             {"event": "round-end", "round": 3, "kind": "close", "seconds": 4.0},
             "closing round ends after 4.0 s",
         ),
+        (
+            {"event": "late", "round": 2, "site": "a", "seconds": 71.2},
+            "round 2: a answered too late, 71 s after",
+        ),
+        (
+            {"event": "below-quorum", "text": "1 of at least 2 sites; wait", "missing": ["a"], "round": 1},
+            "round 1: too few sites: 1 of at least 2 sites; wait; missing: a",
+        ),
+        ({"event": "below-quorum", "text": "0 of", "missing": []}, "too few sites: 0 of; missing: not named"),
         (END, "run completed"),
     ],
 )

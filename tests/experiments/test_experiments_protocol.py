@@ -277,3 +277,13 @@ def test_unknown_methods_are_left_to_the_plan(listing: Path, tmp_path: Path) -> 
     protocol = make_protocol(tmp_path, sites_from_file(listing), rows, SMALL, count=2, seeds=[0])
     with pytest.raises(PfedsamError, match="did you mean pfedsam"):
         runs_of(protocol)
+
+
+def test_a_spread_row_takes_the_same_personal_steps_in_all_rounds() -> None:
+    late = {"rounds": 8, "training.local-steps": 0, "training.personal-from": 9, "training.closing-steps": 40}
+    flat = settings_of(ROWS["interleaved"], late, 4)
+    assert (flat["training.local-steps"], flat["training.closing-steps"]) == (4, 8)
+    assert flat["training.personal-from"] == 1
+    assert (
+        steps_taken(flat, "personal")[1] == steps_taken(settings_of(ROWS["pfedsam"], late, 4), "personal")[1]
+    )

@@ -237,3 +237,14 @@ def test_dice_of_pictures():
     assert pictures.dice(a, ~a) == 0.0
     assert pictures.dice(a, np.array([[True, False, False, False]])) == pytest.approx(2 / 3)
     assert pictures.dice(a & False, a & False) is None
+
+
+def test_absent_and_late_sites_are_named_with_their_round() -> None:
+    start = event("start", first_round=1, rounds=1, expected=list(SITES))
+    begin = event("round-start", round=1, kind="train", sites=["north"], absent=["harbour", "valley"])
+    late = event("late", round=1, site="valley", seconds=712.4)
+    (only,) = histories.collect([start, begin, reply(1, "north"), late]).rounds
+    absent = "was not there at its start"
+    assert only.missing == {"harbour": absent, "valley": "too late: answered 712 s after it was asked"}
+    came = histories.collect([start, begin, reply(1, "harbour"), late | {"site": "harbour"}]).rounds[0]
+    assert came.missing == {"valley": absent}, "who comes during the round has answered"
