@@ -11,7 +11,17 @@ NAMES = {
 }
 
 
+EPILOG = """\
+Asked again, it gives the same answer; 'pfedsam site reset' sets the state aside to begin anew.
+
+example:
+  pfedsam onboard --run runs/prostate --sites island.toml
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
     parser.add_argument(
         "--run", type=Path, required=True, metavar="FOLDER", help="the run folder, or a copy of it"
     )

@@ -25,6 +25,7 @@ ACTIONS = {
     "pause": "Stop all work now, until resume",
     "resume": "Go on after pause or leave",
     "leave": "Leave the federation: approvals and private key are removed",
+    "reset": "Set personal state of a federation aside, to begin anew; nothing is deleted",
     "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
 }
 MB = 1_000_000
@@ -50,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             one.add_argument(
                 "--expires", type=_days, metavar="DAYS", help="allow it for so many days; 0 withdraws it"
             )
-        if name == "leave":
+        if name == "reset":
+            one.add_argument("--federation", required=True, metavar="NAME", help="federation.name of the run")
+        if name in ("leave", "reset"):
             one.add_argument("--yes", action="store_true", help="do it; without, it is only explained")
         if name == "sent":
             one.add_argument("--last", type=int, default=0, metavar="N", help="the newest N messages as well")
@@ -77,9 +80,24 @@ def run(args: argparse.Namespace) -> int:
             "pause": _pause,
             "resume": _resume,
             "leave": _leave,
+            "reset": _reset,
             "sent": _sent,
         }[args.action](site, args)
     )
+
+
+def _reset(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..site.aside import set_aside, states
+    from .render import say
+
+    if not args.yes:
+        for path in states(site, args.federation):
+            say(f"would be set aside: {path}")
+        say("nothing was changed; add --yes to do it. Split and journal stay.")
+        return 0
+    for path in set_aside(site, args.federation):
+        say(f"now: {path}")
+    return 0
 
 
 def _start(site: "SiteSettings", args: argparse.Namespace) -> int:

@@ -10,9 +10,9 @@ from ..errors import PfedsamError
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
 from ..settings.sources import findings
+from ..site.estimates import message_bytes
 from .approval import Approval, Request, approvals, bundle_of, changes, requests
 from .bundles import Bundle, read_bundle
-from .doctor.estimates import message_bytes
 
 MB = 1_000_000
 

@@ -137,7 +137,8 @@ def _generations(folder: Path, binding: dict[str, Any]) -> list[dict[str, Any]]:
             "PFS-601",
             "; ".join(f"{k} was {str(bound.get(k))[:40]}, is {str(binding.get(k))[:40]}" for k in different),
             where=str(path),
-            hint="choose another federation.name, or another state folder for this site; nothing was changed",
+            hint="nothing was changed; choose another federation.name or state folder, or set this state "
+            "aside and begin anew: pfedsam site reset FILE --federation NAME",
         )
     return rows
 

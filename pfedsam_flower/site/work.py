@@ -19,6 +19,7 @@ from ..settings.site import SiteSettings
 from . import store
 from .files import locked
 from .hello import run_settings
+from .memory import is_about_memory, too_little_memory
 from .paths import cache_path, split_path, store_folder
 from .recall import Recall, forgetful
 from .round import norm_of, site_round
@@ -74,9 +75,14 @@ def answer_round(
             cache=cache_path(site, run.federation.name),
         )
         loaded = perf_counter()
-        result = site_round(
-            request.kind, request.round, broadcast, built, data, personal, run, site.site, recall
-        )
+        try:
+            result = site_round(
+                request.kind, request.round, broadcast, built, data, personal, run, site.site, recall
+            )
+        except (MemoryError, RuntimeError) as error:
+            if not is_about_memory(error):
+                raise
+            raise too_little_memory(run, site) from error
         reply = RoundReply(
             kind=request.kind,
             site=site.site,

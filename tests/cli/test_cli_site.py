@@ -118,3 +118,33 @@ def test_start_says_what_is_missing(file: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     assert "superlink: is needed" in said
     assert "authority: is needed" in said
+
+
+def test_reset_sets_personal_state_aside_and_only_when_told_to(tmp_path, capsys) -> None:
+    from pfedsam_flower.contract.messages import RoundReply
+    from pfedsam_flower.errors import StoreError
+    from pfedsam_flower.site import store
+
+    file = tmp_path / "north.toml"
+    file.write_text('site = "north"\ndata = "data"\nstate = "state"\n')
+    folder = tmp_path / "state" / "ours" / "north" / "pfedsam"
+    reply = RoundReply(kind="train", site="north", round=1, contract="c", broadcast="b" * 64)
+
+    def record(contract: str) -> None:
+        store.record(folder, {"contract": contract}, store.Personal(), reply, None)
+
+    record("c")
+    with pytest.raises(StoreError, match=r"PFS-601[\s\S]*pfedsam site reset"):
+        record("another")
+    words = ["site", "reset", str(file), "--federation", "ours"]
+    assert main(words) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert main([*words, "--yes"]) == 0
+    aside = folder.with_name("pfedsam.aside-1")
+    assert {path.name: path.read_bytes() for path in aside.iterdir() if path.name in before} == before
+    record("another")
+    assert main([*words, "--yes"]) == 0
+    assert folder.with_name("pfedsam.aside-2").is_dir()
+    assert main([*words, "--yes"]) == 1
+    assert "PFS-603" in capsys.readouterr().err

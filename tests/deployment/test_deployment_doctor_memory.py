@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfedsam_flower.deployment.doctor import compute, estimates
+from pfedsam_flower.deployment.doctor import compute
 from pfedsam_flower.deployment.doctor.subject import subject_of
 from pfedsam_flower.settings.run import RunSettings
+from pfedsam_flower.site import estimates
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,9 +110,9 @@ def test_the_table_of_the_manual_is_what_the_doctor_says() -> None:
 def test_memory_is_that_of_the_container_where_it_is_less(tmp_path: Path) -> None:
     table, kib = tmp_path / "meminfo", 1024
     table.write_text("MemTotal:  8000 kB\nMemFree: 1 kB\nMemAvailable:  6000 kB\n")
-    assert compute.main_memory(table, tmp_path) == (6000 * kib, 8000 * kib)
+    assert estimates.main_memory(table, tmp_path) == (6000 * kib, 8000 * kib)
     (tmp_path / "memory.max").write_text(f"{3000 * kib}\n")
     (tmp_path / "memory.current").write_text(f"{1000 * kib}\n")
-    assert compute.main_memory(table, tmp_path) == (2000 * kib, 3000 * kib)
+    assert estimates.main_memory(table, tmp_path) == (2000 * kib, 3000 * kib)
     (tmp_path / "memory.max").write_text("max\n")
-    assert compute.main_memory(table, tmp_path) == (6000 * kib, 8000 * kib)
+    assert estimates.main_memory(table, tmp_path) == (6000 * kib, 8000 * kib)

@@ -1,14 +1,12 @@
 """Device, its memory against an estimate, threads against cores."""
 
 import os
-from pathlib import Path
 
 from ...settings.run import RunSettings
 from ...settings.site import SiteSettings
-from . import estimates
+from ...site import estimates
+from ...site.estimates import GIB, device_memory, largest_batch
 from .subject import Outcome, failed, ok, skipped, warning
-
-GIB = 1 << 30
 
 
 def device(name: str) -> Outcome:
@@ -74,51 +72,3 @@ def enough(run: RunSettings, free: int, total: int, *, on_gpu: bool) -> Outcome:
     if need > total:
         return failed(text, remedy)
     return warning(text, remedy) if need > free else ok(text)
-
-
-def largest_batch(run: RunSettings, limit: int, *, on_gpu: bool) -> int:
-    """The largest batch size up to the run's whose estimate is within ``limit`` bytes; 0: none."""
-    for batch_size in range(run.training.batch_size, 0, -1):
-        training = run.training.model_copy(update={"batch_size": batch_size})
-        if estimates.training_bytes(run.model_copy(update={"training": training}), on_gpu=on_gpu) <= limit:
-            return batch_size
-    return 0
-
-
-def device_memory(name: str) -> tuple[int, int] | None:
-    """(free, total) bytes of a device, None where the system does not say."""
-    if name == "cpu":
-        return main_memory()
-    import torch
-
-    if name == "mps":
-        limit = int(torch.mps.recommended_max_memory())
-        return limit - int(torch.mps.driver_allocated_memory()), limit
-    free, total = torch.cuda.mem_get_info(torch.device(name))
-    return int(free), int(total)
-
-
-def main_memory(
-    table: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")
-) -> tuple[int, int] | None:
-    """(available, total) bytes of the machine, or of the container where that is less.
-
-    Args:
-        table: Linux's own; on other systems the total alone is known, through ``sysconf``.
-        group: folder of this process's control group, version 2, as a container sees it.
-    """
-    try:
-        rows = dict(line.split(":", 1) for line in table.read_text().splitlines())
-        free, total = (int(rows[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
-    except (OSError, KeyError, ValueError):
-        try:
-            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        except (ValueError, OSError):
-            return None
-        free = total
-    try:
-        limit = int((group / "memory.max").read_text())  # "max" where there is none
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free, total
-    return min(free, max(0, limit - used)), min(total, limit)

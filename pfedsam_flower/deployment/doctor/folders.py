@@ -16,8 +16,8 @@ from ...model.sam.backbones import BACKBONES
 from ...model.sam.files import file_digest, weights_file
 from ...settings.run import RunSettings
 from ...settings.site import SiteSettings
+from ...site import estimates
 from ...site.paths import cache_path, split_path, store_folder
-from . import estimates
 from .subject import Outcome, Subject, failed, of_error, ok, skipped, warning
 
 MIB = 1 << 20

@@ -14,13 +14,15 @@ the same values are held, but that was not measured.
 """
 
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...contract.methods import METHODS
-from ...model.sam.backbones import BACKBONES, PlainViT, TinyViT
-from ...settings.run import RunSettings
+from ..contract.methods import METHODS
+from ..model.sam.backbones import BACKBONES, PlainViT, TinyViT, size_problems
+from ..settings.run import RunSettings
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 F32 = 4
 
 PROCESS, TIMM = 570 * MIB, 190 * MIB
@@ -102,7 +104,7 @@ def personal_values(run: RunSettings) -> int:
     branch = run.neck.rank * CHANNELS * 10 if "neck-branch" in method.personal else 0
     if "experts" not in method.personal:
         return branch
-    from ...model.build import expert_blocks
+    from ..model.build import expert_blocks
 
     widths = [block.width for block in blocks(run)]
     places = expert_blocks(run.lmoe.blocks, len(widths))
@@ -120,7 +122,7 @@ def store_bytes(run: RunSettings) -> int:
 
     Each has the personal parameters with two moments, the reply's delta, and the model trained alone.
     """
-    from ...site.store import KEPT
+    from .store import KEPT
 
     return (KEPT + 1) * F32 * (3 * personal_values(run) + 2 * shared_values(run))
 
@@ -145,3 +147,63 @@ def training_bytes(run: RunSettings, *, on_gpu: bool) -> int:
         return CUDA_CONTEXT + model + step_bytes(run)
     tiny = isinstance(BACKBONES[run.backbone.name].encoder, TinyViT)
     return PROCESS + TIMM * tiny + model + max(model, step_bytes(run))
+
+
+def largest_batch(run: RunSettings, limit: int, *, on_gpu: bool) -> int:
+    """The largest batch size up to the run's whose estimate is within ``limit`` bytes; 0: none."""
+    for batch_size in range(run.training.batch_size, 0, -1):
+        training = run.training.model_copy(update={"batch_size": batch_size})
+        if training_bytes(run.model_copy(update={"training": training}), on_gpu=on_gpu) <= limit:
+            return batch_size
+    return 0
+
+
+def device_memory(name: str) -> tuple[int, int] | None:
+    """(free, total) bytes of a device, None where the system does not say."""
+    if name == "cpu":
+        return main_memory()
+    import torch
+
+    if name == "mps":
+        limit = int(torch.mps.recommended_max_memory())
+        return limit - int(torch.mps.driver_allocated_memory()), limit
+    free, total = torch.cuda.mem_get_info(torch.device(name))
+    return int(free), int(total)
+
+
+def main_memory(
+    table: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")
+) -> tuple[int, int] | None:
+    """(available, total) bytes of the machine, or of the container where that is less.
+
+    Args:
+        table: Linux's own; on other systems the total alone is known, through ``sysconf``.
+        group: folder of this process's control group, version 2, as a container sees it.
+    """
+    try:
+        rows = dict(line.split(":", 1) for line in table.read_text().splitlines())
+        free, total = (int(rows[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
+    except (OSError, KeyError, ValueError):
+        try:
+            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (ValueError, OSError):
+            return None
+        free = total
+    try:
+        limit = int((group / "memory.max").read_text())  # "max" where there is none
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return free, total
+    return min(free, max(0, limit - used)), min(total, limit)
+
+
+def largest_image(run: RunSettings, limit: int, *, on_gpu: bool) -> int:
+    """The largest image size below the run's of which one at a time needs ``limit`` bytes; 0: none."""
+    training = run.training.model_copy(update={"batch_size": 1})
+    patch = BACKBONES[run.backbone.name].patch
+    for size in range(run.image.size - patch, 2 * patch - 1, -patch):
+        image = run.image.model_copy(update={"size": size})
+        smaller = run.model_copy(update={"training": training, "image": image})
+        if not size_problems(run.backbone.name, size) and training_bytes(smaller, on_gpu=on_gpu) <= limit:
+            return size
+    return 0
