@@ -4,6 +4,8 @@ import argparse
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,12 +119,10 @@ def run(args: argparse.Namespace) -> int:
     if protocol.folds.too_small:
         say(f"too small for folds, left out: {', '.join(protocol.folds.too_small)}")
     if not args.report:
-        # each run would say again what check-data says once
-        for name in ("flwr", "pfedsam_flower"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         counts = f"{len(protocol.rows)} rows, {len(protocol.seeds)} seeds, {len(protocol.folds_run)} folds"
         say(f"{len(runs)} runs: {counts}")
-        make_runs(protocol, runs, output, tell, remember=not args.no_memory, keep=args.keep)
+        with _errors_only("flwr", "pfedsam_flower"):
+            make_runs(protocol, runs, output, tell, remember=not args.no_memory, keep=args.keep)
     folder = output / args.name if args.name else output
     if args.experiment == "wrong-expert":
         text, written = exchange_report(protocol, runs, output, folder)
@@ -138,6 +138,19 @@ def run(args: argparse.Namespace) -> int:
     if lacking:
         print(f"{len(lacking)} of {len(runs)} runs are missing; the same command makes them", file=sys.stderr)
     return int(bool(lacking))
+
+
+@contextmanager
+def _errors_only(*names: str) -> Iterator[None]:
+    """Within: of these loggers, errors alone. Each run would say again what check-data says once."""
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def tell(outcome: "Outcome", left: int, seconds: float | None) -> None:
