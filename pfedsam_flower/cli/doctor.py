@@ -19,7 +19,7 @@ Nothing is written. With --superlink a few requests go there that change nothing
 start, 1 something failed (or the command itself did), 3 warnings only.
 
 examples:
-  pfedsam doctor --site north.toml --superlink fl.example.org:443 --root-certificates ca.crt
+  pfedsam doctor --site north.toml --superlink fl.example.org:8443 --root-certificates ca.crt
   pfedsam doctor --site hospitals/sites.toml --site-name north
   pfedsam doctor --set classes=prostate --certificate server.crt
 """
@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--site-name", metavar="NAME", help="which of the file's sites this machine is")
     add_set(parser)
-    parser.add_argument("--superlink", default="", metavar="HOST:PORT", help="look whether it can be reached")
+    parser.add_argument(
+        "--superlink", default="", metavar="HOST:PORT", help="look whether it is reached; or as in FILE"
+    )
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument(
         "--root-certificates", type=Path, metavar="FILE", help="the CA's, as a SuperNode gets it"

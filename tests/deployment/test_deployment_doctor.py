@@ -309,3 +309,15 @@ def test_the_manual_names_every_check() -> None:
     page = (ROOT / "docs" / "how-to" / "doctor.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| ([a-z ]+) \| (?:site|coordinator|both) \|", page, flags=re.MULTILINE)
     assert named == list(CHECKS)
+
+
+def test_address_and_authority_come_from_the_sites_file_unless_they_are_given(tmp_path: Path) -> None:
+    file = tmp_path / "north.toml"
+    lines = (
+        'site = "north"\ndata = "d"\nstate = "s"\nsuperlink = "fl.example.org:8443"\nauthority = "ca.crt"\n'
+    )
+    file.write_text(lines)
+    found = subject_of(file, None, {}, superlink="", insecure=False, roots=None)
+    assert (found.superlink, found.roots) == ("fl.example.org:8443", tmp_path / "ca.crt")
+    given = subject_of(file, None, {}, superlink="127.0.0.1:8000", insecure=True, roots=None)
+    assert (given.superlink, given.roots) == ("127.0.0.1:8000", None)

@@ -102,7 +102,8 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         file: a site's node config or a ``sites.toml``; None: the coordinator is examined.
         name: which site of the file; may be None where the file has one.
         flat: the run's settings that differ from the defaults, the coordinator's among them.
-        network: the last four attributes of ``Subject``.
+        network: the last four attributes of ``Subject``; address and authority that are not given are taken
+            from the site's file, where there are some.
     """
     faults: dict[str, PfedsamError] = {}
     site = None
@@ -111,6 +112,10 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
             site = read_site(file, name)
         except PfedsamError as error:
             faults["site"] = error
+    if site is not None and file is not None and site.superlink and not network.get("superlink"):
+        network["superlink"] = site.superlink
+        if site.authority and not network.get("insecure") and network.get("roots") is None:
+            network["roots"] = file.parent / site.authority
     run_flat, own_flat = split_coordinator(flat)
     run, problems = findings(RunSettings, run_flat)
     own, own_problems = findings(CoordinatorSettings, own_flat)
