@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .factors import Tensors, product_factors, residuals
+from .factors import Tensors, product_factors, residuals, split
 
 Rule = Callable[[Tensors, np.ndarray, Mapping[str, np.ndarray], Mapping[str, int]], np.ndarray]
 """(tensors in packed order, broadcast, deltas by site, weights by site) → the next shared parameters."""
@@ -47,14 +47,7 @@ def product(
     FlexLoRA, 2402.11505).
     """
     shared = mean(tensors, broadcast, deltas, weights)
-    factors = product_factors(tensors, broadcast, deltas, weights)
-    start = 0
-    for key, shape in tensors:
-        size = int(np.prod(shape))
-        if key in factors:
-            shared[start : start + size] = factors[key].ravel()
-        start += size
-    return shared
+    return _with(tensors, shared, product_factors(tensors, broadcast, deltas, weights))
 
 
 def residual(
@@ -63,16 +56,20 @@ def residual(
     """As ``mean``, and what the mean factors leave out of the mean product is added to each pair's residual
     matrix, so that nothing is lost (FedEx-LoRA, 2410.09432). They travel: D_out x D_in more values per pair.
     """
-    shared = mean(tensors, broadcast, deltas, weights)
+    shared, before = mean(tensors, broadcast, deltas, weights), split(tensors, broadcast)
     left_out = residuals(tensors, broadcast, deltas, weights)
+    return _with(tensors, shared, {key: before[key] + value for key, value in left_out.items()})
+
+
+def _with(tensors: Tensors, packed: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """``packed`` with other values, float64 by key, in the place of some of its tensors; it is changed."""
     start = 0
     for key, shape in tensors:
         size = int(np.prod(shape))
-        if key in left_out:
-            whole = broadcast[start : start + size].astype(np.float64) + left_out[key].ravel()
-            shared[start : start + size] = whole.astype(np.float32)
+        if key in values:
+            packed[start : start + size] = values[key].ravel()
         start += size
-    return shared
+    return packed
 
 
 RULES: dict[str, Rule] = {"mean": mean, "product": product, "residual": residual}

@@ -10,17 +10,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..contract.messages import RoundRequest
-from ..contract.schema import digest
+from ..contract.methods import METHODS
 from ..data.folds import Folds
 from ..data.splits import Split
 from ..settings.site import SiteSettings
-from ..settings.sources import to_flat
 from ..site.files import write_whole
+from ..site.onboarding import onboard
 from ..site.paths import cache_path, split_path, store_folder
 from ..site.scores import FILE, read_scores
 from ..site.trained import open_global
-from ..site.work import answer_round
 
 SIZES = {"1": 1, "2": 2, "4": 4, "all": None}
 """Training patients of the newcomer; a site that has fewer takes all."""
@@ -39,28 +37,23 @@ def onboarded_scores(
     Raises:
         PfedsamError: data, checkpoint, run folder, or disk.
     """
-    trained = open_global(folder, site, checkpoint)
-    run = trained.run
+    run = open_global(folder, site, checkpoint).run
+    if not METHODS[run.method].closing:
+        return []
     name = run.federation.name
-    request = RoundRequest(
-        kind="close",
-        round=trained.round + 1,
-        contract=trained.built.contract.hash,
-        settings=dict(to_flat(run)),
-        deadline_s=run.federation.round_deadline_s,
-        broadcast=digest(trained.shared),
-    )
     rows = []
     for number, split in enumerate(folds.sites[site.site]):
         for size, count in SIZES.items():
             state = work / "newcomer" / f"{number}-{size}"
-            newcomer = site.model_copy(update={"state": str(state)})
+            newcomer = site.model_copy(
+                update={"state": str(state), "checkpoint": checkpoint or site.checkpoint}
+            )
             record = {"version": 1, "seed": folds.seed, **asdict(first_of(split, count))}
             write_whole(split_path(newcomer, name), json.dumps(record).encode("utf-8", "surrogateescape"))
             images = (work / "newcomer" / f"prepared-{number}").absolute()
             images.mkdir(exist_ok=True)
             cache_path(newcomer, name).symlink_to(images, target_is_directory=True)
-            answer_round(request, trained.shared, newcomer)
+            onboard(folder, newcomer)
             for one in read_scores(store_folder(newcomer, name, run.method) / FILE):
                 if one.model == "personal":
                     found = replace(one, model=f"personal of {size}")

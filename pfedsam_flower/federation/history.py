@@ -29,7 +29,8 @@ MAY_CHANGE = {
     "federation.below-quorum",
     "federation.quorum-wait-s",
 }
-"""Settings that a resumed run may change: they do not alter what a round computes at a site."""
+"""Settings that a resumed run may change. None but ``rounds`` alters what a round computes at a site: rates
+fall towards the end of the run, so more rounds raise them for those that are still to come."""
 
 
 class RunFolder:

@@ -30,10 +30,14 @@ def onboard(run_folder: Path, site: SiteSettings, steps: int | None = None) -> R
     run = trained.run
     if not METHODS[run.method].closing:
         raise SettingsError("PFS-103", f"a run of {run.method} has nothing that a site fits to its own data")
-    # a run that was stopped early is taken for what it is: its newest round is the last one
-    flat = dict(to_flat(run)) | {"rounds": trained.round}
-    if run.training.personal_from > trained.round + 1:
-        flat |= {"training.personal-from": trained.round + 1}
+    # A run that was stopped early is taken for what it is: its newest round is the last one. The newcomer has
+    # no steps of rounds behind it, so its learning rates begin at the start, alone and with the others alike.
+    flat = dict(to_flat(run)) | {
+        "rounds": trained.round,
+        "training.global-steps": 0,
+        "training.local-steps": 0,
+        "training.personal-from": 1,
+    }
     if steps is not None:
         flat |= {"training.closing-steps": steps}
     request = RoundRequest(
@@ -44,4 +48,4 @@ def onboard(run_folder: Path, site: SiteSettings, steps: int | None = None) -> R
         deadline_s=run.federation.round_deadline_s,
         broadcast=digest(trained.shared),
     )
-    return answer_round(request, trained.shared, site, sent=False)[0]
+    return answer_round(request, trained.shared, site)[0]

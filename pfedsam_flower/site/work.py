@@ -31,14 +31,11 @@ def answer_round(
     broadcast: np.ndarray,
     site: SiteSettings,
     recall: Recall = forgetful,
-    *,
-    sent: bool = True,
 ) -> tuple[RoundReply, np.ndarray | None]:
     """A round's reply and delta; everything is on disk before this returns.
 
     Args:
         recall: who remembers steps that other runs share.
-        sent: False where the reply stays at the site: then the journal of what left has no line of it.
 
     Raises:
         PfedsamError: settings, data, checkpoint, contract or store; nothing was changed then.

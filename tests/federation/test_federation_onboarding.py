@@ -10,19 +10,30 @@ from federation_runs import start
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.errors import SettingsError
 from pfedsam_flower.settings.site import SiteSettings
+from pfedsam_flower.site import training
 from pfedsam_flower.site.onboarding import onboard
 from pfedsam_flower.site.trained import open_trained
 
 
 def test_a_new_hospital_fits_its_part_sends_nothing_and_can_predict(
-    flat: dict[str, Any], sites: list[SiteSettings], capsys: pytest.CaptureFixture[str]
+    flat: dict[str, Any],
+    sites: list[SiteSettings],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     *two, new = sites
     flat = flat | {"rounds": 1, "federation.sites": ",".join(site.site for site in two)}
     start(flat, two)
     run = Path(flat["coordinator.folder"]) / "test"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    rates: list[tuple[int, int]] = []
+    falling = training.falling
+    monkeypatch.setattr(
+        training, "falling", lambda first, total: rates.append((first, total)) or falling(first, total)
+    )
     reply = onboard(run, new, steps=2)
+    # the others' rounds are not the newcomer's: its rates begin at the start, with the others and alone
+    assert rates == [(0, 2), (0, 2)]
     assert reply.kind == "close"
     assert reply.round == 2
     assert {"test.dice.global", "test.dice.personal", "test.dice.alone"} <= set(reply.metrics)
