@@ -1,9 +1,12 @@
 """What a backbone costs to fine-tune here: seconds per step of each phase, peak memory, bytes that travel.
 
-    python -m benchmarks.cost [--row vit_tiny --row lite_medsam --row vit_b ...] [--steps 5] [--threads 1]
+    python -m benchmarks.cost [--row vit_tiny --row lite_medsam --row vit_b ...] [--steps 5] [--threads 1] \
+        [--device cuda:0]
 
-Weights are random (they cost the same), images are noise at the row's default input; batch, LoRA, experts and
-decoder are the project's defaults. Each row runs in a process of its own, so that its peak memory is its own.
+Weights are random (they cost the same), images are noise at the row's default input; batch, LoRA, experts
+and decoder are the project's defaults. Each row runs in a process of its own, so that its peak memory is
+its own: of the process on the CPU, of the device (PyTorch's reserve, without the context) on a GPU. Beside
+it stands what `pfedsam doctor` would have estimated.
 """
 
 import argparse
@@ -26,6 +29,7 @@ from pfedsam_flower.learning.phases import global_phase, local_phase
 from pfedsam_flower.model.build import build
 from pfedsam_flower.model.sam.backbones import BACKBONES
 from pfedsam_flower.model.sam.modules import untrained
+from pfedsam_flower.site.estimates import training_bytes
 
 from .prompt_free import settings
 
@@ -33,7 +37,7 @@ DEFAULT_SIZE = {"vit_b": 224, "vit_l": 224, "vit_h": 224}
 """Rows that people train smaller than their native size; 224 fills SAM's windows."""
 
 
-def measure(name: str, steps: int, threads: int) -> dict[str, object]:
+def measure(name: str, steps: int, threads: int, device: str) -> dict[str, object]:
     """Medians over ``steps`` steps after one that is not counted."""
     torch.set_num_threads(threads)
     size = DEFAULT_SIZE.get(name, BACKBONES[name].native_size)
@@ -41,7 +45,7 @@ def measure(name: str, steps: int, threads: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "random.safetensors"
         save_file(untrained(BACKBONES[name], size, 0).state_dict(), file)
-        built = build(run, str(file))
+        built = build(run, str(file), device)
     rng = np.random.default_rng(0)
     sample = Sample(
         rng.uniform(0, 255, (1, size, size)).astype(np.float32),
@@ -50,15 +54,18 @@ def measure(name: str, steps: int, threads: int) -> dict[str, object]:
         np.array([True]),
         "patient",
     )
+    on_gpu = device.startswith("cuda")
     before = _peak_mb()
 
     def one(phase: Callable[[object], object]) -> float:
         def step() -> float:
             drawn = batches(
-                [sample], 1, run.training.batch_size, 0, built.model.logits_size, None, torch.device("cpu")
+                [sample], 1, run.training.batch_size, 0, built.model.logits_size, None, built.model.device
             )
             started = time.perf_counter()
             phase(drawn)
+            if on_gpu:
+                torch.cuda.synchronize(device)
             return time.perf_counter() - started
 
         step()
@@ -74,9 +81,11 @@ def measure(name: str, steps: int, threads: int) -> dict[str, object]:
         "size": size,
         "batch": training.batch_size,
         "threads": threads,
-        "global_step_s": round(seconds_global, 2),
-        "local_step_s": round(seconds_local, 2),
-        "peak_mb": round(_peak_mb()),
+        "device": torch.cuda.get_device_name(device) if on_gpu else device,
+        "global_step_s": round(seconds_global, 3),
+        "local_step_s": round(seconds_local, 3),
+        "peak_mb": round(torch.cuda.max_memory_reserved(device) / 2**20 if on_gpu else _peak_mb()),
+        "estimated_mb": round(training_bytes(run, on_gpu=on_gpu) / 2**20),
         "before_training_mb": round(before),
         "message_mb": round(4 * built.contract.n_values / 1e6, 1),
     }
@@ -92,16 +101,17 @@ def main() -> None:
     parser.add_argument("--row", action="append", choices=BACKBONES)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     words = parser.parse_args()
     rows = words.row or ["vit_tiny", "lite_medsam", "vit_b"]
     if words.inside:
-        print(json.dumps(measure(rows[0], words.steps, words.threads)))
+        print(json.dumps(measure(rows[0], words.steps, words.threads, words.device)))
         return
     first: float | None = None
     for name in rows:
         command = [sys.executable, "-m", "benchmarks.cost", "--inside", "--row", name]
-        command += ["--steps", str(words.steps), "--threads", str(words.threads)]
+        command += ["--steps", str(words.steps), "--threads", str(words.threads), "--device", words.device]
         line = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         first = first or line["global_step_s"]
         print(json.dumps({**line, "times_first_row": round(line["global_step_s"] / first, 1)}), flush=True)

@@ -20,6 +20,9 @@ def adamw_step(
 ) -> None:
     """One step of every parameter along its gradient; parameters and ``moments`` change in place.
 
+    All parameters go through each operation together: on a GPU one launch instead of one per parameter, and
+    the same bits as one after another.
+
     Args:
         named: parameters with a gradient, by name. One without a gradient stays as it is.
         moments: empty at the first step.
@@ -27,24 +30,31 @@ def adamw_step(
     steps = moments.setdefault("steps", torch.zeros(1, dtype=torch.int64))
     steps += 1
     count = int(steps)
-    for name in sorted(named):
-        parameter = named[name]
-        if parameter.grad is None:
-            continue
-        mean = moments.setdefault(f"{name}/mean", torch.zeros_like(parameter))
-        square = moments.setdefault(f"{name}/square", torch.zeros_like(parameter))
-        parameter.mul_(1 - learning_rate * weight_decay)
-        mean.lerp_(parameter.grad, 1 - BETA1)
-        square.mul_(BETA2).addcmul_(parameter.grad, parameter.grad, value=1 - BETA2)
-        denominator = (square.sqrt() / (1 - BETA2**count) ** 0.5).add_(EPSILON)
-        parameter.addcdiv_(mean, denominator, value=-learning_rate / (1 - BETA1**count))
+    names = [name for name in sorted(named) if named[name].grad is not None]
+    if not names:
+        return
+    parameters = [named[name] for name in names]
+    gradients = _gradients(parameters)
+    means = [moments.setdefault(f"{n}/mean", torch.zeros_like(named[n])) for n in names]
+    squares = [moments.setdefault(f"{n}/square", torch.zeros_like(named[n])) for n in names]
+    torch._foreach_mul_(parameters, 1 - learning_rate * weight_decay)
+    torch._foreach_lerp_(means, gradients, 1 - BETA1)
+    torch._foreach_mul_(squares, BETA2)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - BETA2)
+    denominators = torch._foreach_sqrt(squares)
+    torch._foreach_div_(denominators, (1 - BETA2**count) ** 0.5)
+    torch._foreach_add_(denominators, EPSILON)
+    torch._foreach_addcdiv_(parameters, means, denominators, value=-learning_rate / (1 - BETA1**count))
 
 
 @torch.no_grad()
 def clip_gradients(named: dict[str, nn.Parameter], largest_norm: float) -> None:
     """Scale all gradients down to ``largest_norm`` together when their Euclidean norm is larger."""
-    gradients = [named[name].grad for name in sorted(named) if named[name].grad is not None]
-    norm = torch.stack([g.norm() for g in gradients]).norm()
+    gradients = _gradients([named[name] for name in sorted(named)])
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
     factor = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
+    torch._foreach_mul_(gradients, factor)
+
+
+def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
