@@ -53,10 +53,10 @@ def settings(backbone: str, seed: int, size: int | None = None) -> RunSettings:
 
 
 def one_run(
-    run: RunSettings, checkpoint: str, data: Pooled, by_site: bool, patients: int | None
+    run: RunSettings, checkpoint: str, data: Pooled, by_site: bool, patients: int | None, device: str
 ) -> list[dict]:
     """Train and test after each of the two rounds."""
-    built = build(run, checkpoint)
+    built = build(run, checkpoint, device)
     train = some_patients(data.train, patients, run.seed)
     rule = input_rule(run.image, built.model.pixels.stretch)
     samples = [sample for case in train for sample in samples_of(case, rule)]
@@ -67,9 +67,14 @@ def one_run(
 
         def drawn(phase: str, steps: int, number: int = number):
             seed = derive(run.seed, number, "benchmark", phase)
-            device = torch.device("cpu")
             return batches(
-                samples, steps, run.training.batch_size, seed, built.model.logits_size, augment, device
+                samples,
+                steps,
+                run.training.batch_size,
+                seed,
+                built.model.logits_size,
+                augment,
+                built.model.device,
             )
 
         global_phase(built.model, built.roles, drawn("global", GLOBAL_STEPS), run.training)
@@ -122,6 +127,7 @@ def main() -> None:
     )
     parser.add_argument("--patients", type=int, action="append", help="5 or 10, 0 for all; default: each")
     parser.add_argument("--seed", type=int, action="append", help="default: 0, 1 and 2")
+    parser.add_argument("--device", default="cpu")
     words = parser.parse_args()
     torch.set_num_threads(1)
     done = set()
@@ -141,7 +147,8 @@ def main() -> None:
                         checkpoint = str(words.output.with_name(f"random-{seed}.safetensors"))
                         save_file(untrained(BACKBONES["vit_tiny"], 224, seed).state_dict(), checkpoint)
                     run = settings(title if title in BACKBONES else "vit_tiny", seed)
-                    for line in one_run(run, checkpoint, data, COLLECTIONS[name].by_site, count or None):
+                    by_site = COLLECTIONS[name].by_site
+                    for line in one_run(run, checkpoint, data, by_site, count or None, words.device):
                         text = json.dumps(
                             {"data": name, "row": title, "patients": count, "seed": seed, **line}
                         )

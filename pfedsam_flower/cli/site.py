@@ -26,6 +26,7 @@ ACTIONS = {
     "resume": "Go on after pause or leave",
     "leave": "Leave the federation: approvals and private key are removed",
     "reset": "Set personal state of a federation aside, to begin anew; nothing is deleted",
+    "adopt": "Begin with the experts of an earlier state; that state is only read",
     "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
 }
 MB = 1_000_000
@@ -51,8 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             one.add_argument(
                 "--expires", type=_days, metavar="DAYS", help="allow it for so many days; 0 withdraws it"
             )
-        if name == "reset":
+        if name in ("reset", "adopt"):
             one.add_argument("--federation", required=True, metavar="NAME", help="federation.name of the run")
+        if name == "adopt":
+            one.add_argument(
+                "--from",
+                dest="source",
+                type=Path,
+                required=True,
+                metavar="FOLDER",
+                help="the earlier state: STATE/FEDERATION/SITE/METHOD, or what reset made of it",
+            )
         if name in ("leave", "reset"):
             one.add_argument("--yes", action="store_true", help="do it; without, it is only explained")
         if name == "sent":
@@ -81,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             "resume": _resume,
             "leave": _leave,
             "reset": _reset,
+            "adopt": _adopt,
             "sent": _sent,
         }[args.action](site, args)
     )
@@ -97,6 +108,15 @@ def _reset(site: "SiteSettings", args: argparse.Namespace) -> int:
         return 0
     for path in set_aside(site, args.federation):
         say(f"now: {path}")
+    return 0
+
+
+def _adopt(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..site.adopted import adopt
+    from .render import say
+
+    path = adopt(site, args.federation, args.source)
+    say(f"the next round of {args.federation} begins with the experts of {args.source}: {path}")
     return 0
 
 

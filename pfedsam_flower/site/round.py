@@ -7,6 +7,7 @@ personal parameters must fit parameters that came from the server (method.md A11
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from ..contract.checks import euclidean_norm
 from ..contract.messages import Timings
@@ -60,7 +61,7 @@ def site_round(
         recall: who remembers the results of steps that other runs share.
     """
     work = Work(number, broadcast, built, data, run, site, recall)
-    personal = personal or _fresh(built)
+    personal = personal or fresh(built)
     import_shared(built.model, built.contract, broadcast)
     load_personal(built.model, built.roles, personal.tensors)
     if kind == "train" and (number - 1) % run.evaluation.every == 0:
@@ -85,10 +86,10 @@ def site_round(
     return RoundResult(delta, personal, work.metrics, Timings(**work.seconds), scores)
 
 
-def _fresh(built: Built) -> Personal:
-    """The state of a site that starts: fresh experts, and the common start for the model alone."""
+def fresh(built: Built, tensors: dict[str, Tensor] | None = None) -> Personal:
+    """The state of a site that starts: fresh experts or the given ones; alone, it starts as all do."""
     start = export_shared(built.model, built.contract)
-    return Personal(personal_state(built.model, built.roles), alone=start)
+    return Personal(tensors or personal_state(built.model, built.roles), alone=start)
 
 
 def norm_of(delta: np.ndarray | None) -> float:

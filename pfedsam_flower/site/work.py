@@ -17,12 +17,13 @@ from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
 from . import store
+from .adopted import adopted
 from .files import locked
 from .hello import run_settings
 from .memory import is_about_memory, too_little_memory
 from .paths import cache_path, split_path, store_folder
 from .recall import Recall, forgetful
-from .round import norm_of, site_round
+from .round import fresh, norm_of, site_round
 from .scores import FILE, write_scores
 
 
@@ -61,6 +62,8 @@ def answer_round(
         if again is not None:
             return again
         personal = store.load_before(folder, bound, request.round)
+        if personal is None:
+            personal = fresh(built, adopted(folder, bound))
         loading = perf_counter()
         parts = ("train", "validation") if request.kind == "train" else ("train", "validation", "test")
         data = load_site(
