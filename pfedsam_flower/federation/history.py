@@ -7,7 +7,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -40,14 +40,28 @@ class RunFolder:
         self.path = path
 
     def log(self, event: str, **fields: Any) -> None:
-        """Append one event to ``history.jsonl`` and sync it."""
+        """Append one event to ``history.jsonl`` and sync it.
+
+        Raises:
+            StoreError: PFS-604 when it cannot be written.
+        """
         line = json.dumps(
             {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
         )
-        with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        path = self.path / "history.jsonl"
+        try:
+            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644), "r+b") as file:
+                _cut_half_a_line(file)
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(
+                "PFS-604",
+                f"the history cannot be written: {error.strerror}",
+                where=str(path),
+                hint="free space or fix the rights, and start the run again",
+            ) from error
 
     def open(self, run: RunSettings, contract: Contract) -> tuple[int, np.ndarray] | None:
         """Record settings and contract, or compare them with the recorded ones.
@@ -63,7 +77,7 @@ class RunFolder:
         settings, agreed = self.path / "settings.json", self.path / "contract.json"
         newest = None
         if settings.exists():
-            before = json.loads(settings.read_text(encoding="utf-8"))
+            before = _recorded(settings)
             changed = sorted(k for k in flat.keys() | before.keys() if flat.get(k) != before.get(k))
             locked = [k for k in changed if k not in MAY_CHANGE]
             if locked:
@@ -136,3 +150,24 @@ class RunFolder:
             contract.unpack(packed)
             return int(path.parent.name.removeprefix("round-")), packed
         return None
+
+
+def _recorded(settings: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(settings.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(
+            "PFS-603",
+            "the run's settings cannot be read",
+            where=str(settings),
+            hint="restore the file from a backup, or start another run with another federation.name",
+        ) from error
+
+
+def _cut_half_a_line(file: IO[bytes]) -> None:
+    """A last line that a crash or a full disk cut off goes: with another behind it, it would be damage."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    if size and file.read() != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

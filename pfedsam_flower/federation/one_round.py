@@ -1,5 +1,6 @@
 """One round's messages out and answers in: who was asked, who answered, who is asked again."""
 
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ class OpenRound:
         if self.patient:
             self.rests[site] = time.monotonic() + ASK_AGAIN_S
         if message.has_error():
-            self._lost(site, f"Flower's error {message.error.code}")
+            said = public_part(message.error.reason)
+            self._lost(site, f"Flower's error {message.error.code}" + (f": {said}" if said else ""))
             self.missed_since.setdefault(site, time.monotonic())
             return
         admitted = self.strategy.admit(site, message)
@@ -121,3 +123,9 @@ class OpenRound:
 
     def _lost(self, site: str, reason: str) -> None:
         self.folder.log("lost", round=self.number, site=site, reason=reason)
+
+
+def public_part(reason: str | None) -> str:
+    """Code, title and counts in Flower's text of an error, as a site has it that could not even refuse."""
+    found = re.search(r"PFS-\d{3} [\w ,.()-]{1,100}", reason or "")
+    return found[0] if found else ""

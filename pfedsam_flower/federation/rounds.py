@@ -1,7 +1,7 @@
 """The loop over rounds: every wait has a limit, a reason and names."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import WARNING
 
 import numpy as np
@@ -42,8 +42,9 @@ def run_rounds(
     for number in range(first, run.rounds + 1):
         _one(grid, strategy, roster, folder, _request("train", number, run, contract, packed), packed, sleep)
         packed = strategy.aggregate()
-        folder.save_round(number, packed)
+        # the history first: of a round that is whole on the disk it must be known who took part
         _end(folder, strategy, digest(packed))
+        folder.save_round(number, packed)
     _one(
         grid,
         strategy,
@@ -105,17 +106,20 @@ def wait_for_sites(roster: Roster, run: RunSettings, sleep: Callable[[float], No
         sleep(POLL_S)
 
 
-def too_few(roster: Roster, present: list[str], run: RunSettings) -> FederationError:
-    """Why a round cannot be closed, with names."""
+def too_few(
+    roster: Roster, present: list[str], run: RunSettings, left_out: Mapping[str, str] | None = None
+) -> FederationError:
+    """Why a round cannot be closed, with names.
+
+    Args:
+        left_out: the reason's code by site, of this round's replies that could not be used.
+    """
+    refused = roster.refused | dict(left_out or {})
     parts = [f"present: {', '.join(present) or 'none'}"]
     parts += [f"absent: {', '.join(roster.absent())}"] if roster.absent() else []
-    parts += (
-        [f"refused: {', '.join(f'{s} ({c})' for s, c in sorted(roster.refused.items()))}"]
-        if roster.refused
-        else []
-    )
-    hints = ["correct what the refused sites' own logs name"] if roster.refused else []
-    hints += ["start the missing SuperNodes"] if roster.absent() or not roster.refused else []
+    parts += [f"refused: {', '.join(f'{s} ({c})' for s, c in sorted(refused.items()))}"] if refused else []
+    hints = ["correct what the refused sites' own logs name"] if refused else []
+    hints += ["start the missing SuperNodes"] if roster.absent() or not refused else []
     return FederationError(
         "PFS-501",
         f"{len(present)} of at least {run.federation.minimum_sites} sites; " + "; ".join(parts),
@@ -189,7 +193,7 @@ def _attempt(
             sleep(POLL_S)
     current.close()
     if len(strategy.admitted) < own.minimum_sites:
-        raise too_few(roster, sorted(strategy.admitted), run)
+        raise too_few(roster, sorted(strategy.admitted), run, strategy.left_out)
 
 
 def _below(roster: Roster, run: RunSettings, present: list[str], number: int | None, action: str) -> None:

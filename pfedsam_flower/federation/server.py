@@ -1,5 +1,6 @@
 """The ServerApp: settings checked, run folder opened or resumed, preflight, rounds, closing round."""
 
+from contextlib import suppress
 from functools import partial
 from logging import ERROR, INFO
 from pathlib import Path
@@ -12,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from ..contract.messages import HelloRequest
 from ..contract.schema import Contract
 from ..contract.software import software
-from ..errors import PfedsamError
+from ..errors import PfedsamError, StoreError
 from ..settings.run import CoordinatorSettings, RunSettings
 from ..settings.sources import to_flat
 from ..site.files import locked
@@ -82,7 +83,8 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
             final = run_rounds(grid, strategy, roster, folder, last + 1, packed)
         except BaseException as error:
             text = error.local() if isinstance(error, PfedsamError) else f"{type(error).__name__}: {error}"
-            folder.log("end", status="failed", text=text)
+            with suppress(StoreError):  # it would hide why the run ended
+                folder.log("end", status="failed", text=text)
             raise
         folder.log("end", status="completed", text=f"{run.rounds} rounds" if run.rounds else "preflight only")
         return final

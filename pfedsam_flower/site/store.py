@@ -66,20 +66,24 @@ def stored_reply(
 def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal | None:
     """The newest personal state from before round ``number``; None when the site starts.
 
+    A round that was done already may be done again, from another broadcast; one before it may not: a request
+    that comes late must not take away what the site has learnt since.
+
     Raises:
-        StoreError: PFS-601 foreign state, PFS-602 only later rounds are kept, PFS-603 damaged.
+        StoreError: PFS-601 foreign state, PFS-602 a later round has been done, PFS-603 damaged.
     """
     rows = _generations(folder, binding)
     if not rows:
         return None
     earlier = [row for row in rows if row["round"] < number]
-    if not earlier:
+    done = [row["round"] for row in rows if row["round"] >= number]
+    if not earlier or (done and done[-1] > number):
         raise StoreError(
             "PFS-602",
-            f"personal state is of round {rows[0]['round']} and later, the run asks for round {number}",
+            f"personal state is of round {done[0]} and later, the run asks for round {number}",
             where=str(folder),
             hint="resume the run, choose another federation.name, or move this folder away",
-            counts={"kept_from_round": rows[0]["round"], "asked_round": number},
+            counts={"kept_from_round": done[0], "asked_round": number},
         )
     tensors = _tensors(folder / earlier[-1]["personal"], earlier[-1]["personal_sha256"])
     return _unpack(tensors)
@@ -117,7 +121,8 @@ def record(
         folder / "state.json", json.dumps({"binding": binding, "generations": rows}, indent=1).encode()
     )
     named = {row[name] for row in rows for name in ("personal", "reply")}
-    for path in folder.glob("*.safetensors"):
+    # the folder is locked: what else is half-written was left by a process that is gone
+    for path in [*folder.glob("*.safetensors"), *folder.glob(".*.part")]:
         if path.name not in named:
             path.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ import pytest
 from federation_light import NAMES, Fate, World, play, site_delta, told
 
 from pfedsam_flower.errors import FederationError
+from pfedsam_flower.federation.one_round import public_part
 
 NEVER = 1e12
 
@@ -90,6 +91,24 @@ def test_retry_asks_everybody_again_those_whose_answer_was_left_out_too(
     left_out = {(e["site"], e["code"]) for e in told(tmp_path, "left-out")}
     assert left_out == {("harbour", "PFS-604")}
     assert {e["action"] for e in told(tmp_path, "below-quorum")} == {"retry"}
+
+
+def test_a_site_that_refused_in_the_round_is_named_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = world(harbour=Fate(refuses=(("train", "PFS-604", (0, NEVER)),)))
+    with pytest.raises(
+        FederationError, match=r"present: north, valley; refused: harbour \(PFS-604\)"
+    ) as caught:
+        play(monkeypatch, tmp_path, found)
+    assert caught.value.hint.startswith("correct what the refused sites' own logs name, then")
+
+
+def test_what_flower_says_of_a_lost_site_is_kept_as_far_as_it_is_public(tmp_path: Path) -> None:
+    said = "<class 'RuntimeError'>:<'PFS-604 a folder cannot be written (free mb 3)'> at /home/hospital/state"
+    assert public_part(said) == "PFS-604 a folder cannot be written (free mb 3)"
+    assert public_part("Traceback in /home/hospital") == ""
+    assert public_part(None) == ""
 
 
 def test_a_late_answer_is_not_taken_and_the_site_that_sent_it_is_named(

@@ -12,6 +12,7 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from safetensors.numpy import load_file
 
 from pfedsam_flower.contract.schema import digest
+from pfedsam_flower.errors import StoreError
 from pfedsam_flower.federation import rounds
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.site import journal
@@ -141,6 +142,17 @@ def test_a_site_that_restarts_elsewhere_keeps_its_bits(
     assert [e["site"] for e in events(again, "lost")] == ["north"]
     assert digest(found) == digest(undisturbed)
     assert personal_digests(moved) == expected
+
+
+def test_a_damaged_settings_file_is_said_before_a_round(
+    flat: dict[str, Any], sites: list[SiteSettings], tmp_path: Path
+) -> None:
+    folder = Path(flat["coordinator.folder"]) / "test"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text('{"rounds": ')
+    with pytest.raises(StoreError, match="the run's settings cannot be read") as caught:
+        start(flat, sites)
+    assert caught.value.code == "PFS-603"
 
 
 @pytest.mark.parametrize("method", ["fedper", "fedavg-ft", "ditto"])

@@ -1,108 +1,153 @@
-"""The coordinator's rules under many seeded schedules of absences, delays, refusals and crashes.
+"""The federation's rules under seeded schedules of faults; ``python -m benchmarks.schedules`` has many more.
 
-A failing seed replays exactly: ``PFEDSAM_SCHEDULES=4711:4712``; a campaign is ``PFEDSAM_SCHEDULES=0:10000``.
+A failing seed replays exactly: ``python -m benchmarks.schedules --first 4711 --count 1``.
 """
 
 import os
-import random
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from federation_light import NAMES, Fate, World, play, site_delta, told
+import torch
+from federation_light import NAMES, Fate, World, told
+from federation_light import play as light
 
-from pfedsam_flower.aggregation.rules import RULES
-from pfedsam_flower.errors import FederationError
-from pfedsam_flower.federation import rounds
+from benchmarks.schedules.disk import TROUBLES
+from benchmarks.schedules.fate import WEATHER
+from benchmarks.schedules.play import play, play_all
+from pfedsam_flower.contract.messages import RoundReply
+from pfedsam_flower.errors import StoreError
+from pfedsam_flower.federation import history, one_round, rounds
+from pfedsam_flower.federation.history import RunFolder
+from pfedsam_flower.reports.history import read_events
+from pfedsam_flower.site import files, store
+from pfedsam_flower.site.store import Personal
 
-FIRST, LAST = (int(part) for part in os.environ.get("PFEDSAM_SCHEDULES", "0:60").split(":"))
-N_ROUNDS = 3
-LONGEST_S = 3000.0
-PASSING = ("PFS-604", "PFS-701", "PFS-702", "PFS-704")
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing of ours may catch it."""
-
-
-def fate(draw: random.Random) -> Fate:
-    """What becomes of one site until ``LONGEST_S``; afterwards all is well."""
-
-    def spans(most: int) -> Iterator[tuple[float, float]]:
-        for _ in range(draw.randint(0, most)):
-            start = draw.uniform(0, LONGEST_S)
-            yield start, min(LONGEST_S, start + draw.expovariate(1 / 400))
-
-    return Fate(
-        away=tuple(spans(3)),
-        delays={
-            n: draw.choice([0.5, 5.0, 60.0, 400.0]) for n in range(1, N_ROUNDS + 2) if draw.random() < 0.5
-        },
-        refuses=tuple((draw.choice(["hello", "train"]), draw.choice(PASSING), span) for span in spans(2)),
-    )
+N_SEEDS = 60
+injected: Counter[str] = Counter()
 
 
-class Crashing(World):
-    """A world in which the coordinator is killed at its n-th question for answers."""
-
-    kills: list[int] = []
-    pulls = 0
-
-    def pull_messages(self, message_ids: Any) -> Any:
-        self.pulls += 1
-        if self.kills and self.pulls >= self.kills[0]:
-            self.kills.pop(0)
-            raise Killed
-        return super().pull_messages(message_ids)
+@pytest.mark.parametrize("first", range(0, N_SEEDS, 10))
+def test_a_run_ends_with_the_bits_of_an_undisturbed_one(first: int) -> None:
+    for outcome in play_all(range(first, first + 10)):
+        assert outcome.wrong == [], f"seed {outcome.seed}"
+        injected.update(outcome.injected)
 
 
-@pytest.mark.parametrize("seed", range(FIRST, LAST))
-def test_a_run_ends_well_or_with_a_named_reason_and_resumes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int
-) -> None:
-    draw = random.Random(seed)
-    world = Crashing({name: fate(draw) for name in NAMES}, hasty=True)
-    world.kills = sorted(draw.sample(range(5, 120), draw.randint(0, 2)))
-    settings = {
-        "minimum_sites": draw.randint(1, 3),
-        "below_quorum": draw.choice(["stop", "wait", "retry"]),
-        "quorum_wait_s": draw.choice([300.0, 2000.0]),
-        "start_deadline_s": draw.choice([30.0, 120.0]),
-        "round_deadline_s": 300.0,
-    }
-    final, starts, reasons = None, 0, []
-    while final is None:
-        starts += 1
-        assert starts < 60, "it does not come to an end"
-        began = world.now
-        try:
-            final = play(monkeypatch, tmp_path, world, n_rounds=N_ROUNDS, **settings)
-        except FederationError as error:
-            reasons.append(f"{error.code} {error.message}")
-            world.now += 200  # somebody looks at it, and starts again
-        except Killed:
-            world.due.clear()
-            world.waiting.clear()
-        limits = settings["quorum_wait_s"] * 2 + settings["start_deadline_s"] * 3 + 2 * 300 + 100
-        assert world.now - began < (N_ROUNDS + 1) * limits, "nothing waits for ever"
-    assert all(reason.startswith("PFS-501 ") and "of at least" in reason for reason in reasons)
-    ends = {e["round"]: e for e in told(tmp_path, "round-end")}
-    assert sorted(ends) == list(range(1, N_ROUNDS + 2))
-    shared = np.zeros(4, np.float32)
-    for number in range(1, N_ROUNDS + 1):
-        sites = ends[number]["sites"]
-        assert len(sites) >= settings["minimum_sites"]
-        assert ends[number]["missing"] == sorted(set(NAMES) - set(sites))
-        deltas = {site: site_delta(site, number) for site in sites}
-        shared = RULES["mean"]((("weight", (4,)),), shared, deltas, dict.fromkeys(sites, 3.0))
-    assert final.tobytes() == shared.tobytes(), "the same bits as without any disturbance"
+def test_every_fault_is_injected() -> None:
+    who = ("coordinator", "site")
+    wanted = {*WEATHER, *(f"{w}'s disk {row}" for w in who for row in TROUBLES)}
+    wanted |= {f"{w} killed {where}" for w in who for where in ("in writing", "elsewhere")}
+    assert wanted - set(injected) == set()
 
 
-def test_the_schedules_hold_what_they_are_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A coordinator that counted an answer twice would be found."""
+def test_a_seed_replays_exactly(tmp_path: Path) -> None:
+    one, two = (play(7, tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    assert len(one.trace) > 20
+
+
+def counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     real = rounds.PFedSAMStrategy.aggregate
     monkeypatch.setattr(rounds.PFedSAMStrategy, "aggregate", lambda self: real(self) * np.float32(1.0001))
-    with pytest.raises(AssertionError, match="the same bits"):
-        test_a_run_ends_well_or_with_a_named_reason_and_resumes(monkeypatch, tmp_path, 1)
+
+
+def trained_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "stored_reply", lambda *a: None)
+
+
+def nothing_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "sync_folder", lambda folder: None)
+
+
+def written_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.os.fdopen(files.os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content)
+
+    for module in (store, history):
+        monkeypatch.setattr(module, "write_whole", write)
+
+
+def half_lines_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_cut_half_a_line", lambda file: None)
+
+
+def the_lost_are_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_round.OpenRound, "_lost", lambda *a: None)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        counted_twice,
+        trained_twice,
+        nothing_synced,
+        written_in_place,
+        half_lines_stay,
+        the_lost_are_not_named,
+    ],
+)
+def test_the_schedules_find_a_fault_in_the_rules(monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
+    fault(monkeypatch)
+    assert any(play_all([seed])[0].wrong for seed in range(5))
+
+
+def test_of_a_round_that_is_whole_it_is_known_who_took_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = RunFolder.save_round
+
+    def save(self: RunFolder, number: int, packed: np.ndarray) -> str:
+        assert [event["round"] for event in told(tmp_path, "round-end")][-1] == number
+        return real(self, number, packed)
+
+    monkeypatch.setattr(RunFolder, "save_round", save)
+    light(monkeypatch, tmp_path, World({name: Fate() for name in NAMES}))
+    assert sorted(path.name for path in tmp_path.glob("round-*")) == ["round-0001", "round-0002"]
+
+
+def test_a_request_that_comes_late_takes_nothing_away(tmp_path: Path) -> None:
+    """The site was away in round 2 and has done round 3; then the request for round 2 reaches it."""
+    bound = {"site": "north"}
+    for number in (1, 3):
+        kept = Personal({"experts": torch.tensor([number])})
+        words = {"kind": "train", "site": "north", "round": number, "contract": "c", "broadcast": "b" * 64}
+        store.record(tmp_path, bound, kept, RoundReply(**words), None)
+    with pytest.raises(StoreError, match="of round 3 and later, the run asks for round 2") as caught:
+        store.load_before(tmp_path, bound, 2)
+    assert caught.value.code == "PFS-602"
+    found = store.newest(tmp_path, bound)
+    assert found is not None
+    assert found[0] == 3
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_round(tmp_path: Path) -> None:
+    (tmp_path / ".personal-0001-bbbbbbbb.safetensors.4711.part").write_bytes(b"half")
+    words = {"kind": "train", "site": "north", "round": 1, "contract": "c", "broadcast": "b" * 64}
+    store.record(tmp_path, {"site": "north"}, Personal(), RoundReply(**words), None)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_half_a_line_that_a_crash_left_is_cut_before_the_next(tmp_path: Path) -> None:
+    kept = RunFolder(tmp_path)
+    kept.log("start", first_round=1)
+    path = tmp_path / "history.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:20])
+    kept.log("end", status="failed")
+    assert [event["event"] for event in read_events(path)] == ["start", "end"]
+    path.write_bytes(whole[:20])
+    kept.log("end", status="failed")
+    assert [event["event"] for event in read_events(path)] == ["end"]
+
+
+def test_a_history_that_cannot_be_written_has_a_named_reason(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").mkdir()
+    with pytest.raises(StoreError, match="history cannot be written") as caught:
+        RunFolder(tmp_path).log("start")
+    assert caught.value.code == "PFS-604"
+    assert str(tmp_path) not in caught.value.public()
