@@ -1,16 +1,13 @@
 """Cases and their logits, one case at a time → scores per patient → numbers that may be reported."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
+import torch
 
 from ..data.cases import CaseData
 from .metrics import Overlap, mean_dice, overlap
-
-PRIOR_PATIENTS = 4
-"""Validation sets are small: the mix is drawn towards equal shares as if so many patients had voted."""
 
 
 @dataclass(eq=False)
@@ -36,6 +33,16 @@ class Tally:
             self.marked += one.reference == 0 and one.predicted > 0
 
     @property
+    def by_patient(self) -> dict[str, float]:
+        """Mean Dice over the annotated classes by patient; without the patients where none is defined."""
+        patients = sorted({patient for patient, _ in self.overlaps})
+        found = {
+            patient: mean_dice(one for (name, _), one in self.overlaps.items() if name == patient)
+            for patient in patients
+        }
+        return {patient: dice for patient, dice in found.items() if dice is not None}
+
+    @property
     def dice(self) -> float | None:
         """Mean over patients and annotated classes, None when none is defined."""
         return mean_dice(self.overlaps.values())
@@ -50,31 +57,49 @@ def tally(cases: Iterable[CaseData], logits: Iterable[np.ndarray]) -> Tally:
 
 
 def mixed(logits: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:
-    """The models' logits of one case, each times its share of the mix, summed in the order of names."""
-    names = sorted(logits)
-    total = mix[names[0]] * logits[names[0]]
+    """Logits of the models' mean probability of one case, each with its share; one model's are its own.
+
+    Probabilities and not logits are averaged: a model that has seen few patients is often sure of itself
+    where it is wrong, and a large logit would outvote the others.
+    """
+    names = [name for name in sorted(logits) if mix[name] > 0]
+    if len(names) == 1:
+        return logits[names[0]]
+    total = weighted(logits[names[0]], mix[names[0]])
     for name in names[1:]:
-        total = total + mix[name] * logits[name]
-    return total
+        total += weighted(logits[name], mix[name])
+    return as_logits(total)
 
 
-def candidates(names: Iterable[str]) -> list[dict[str, float]]:
-    """The mixes that are tried, shares by name: all alike first, then every smaller group alike."""
-    ordered = sorted(names)
-    groups = [group for size in range(len(ordered), 0, -1) for group in combinations(ordered, size)]
-    return [{name: float(name in group) / len(group) for name in ordered} for group in groups]
+def weighted(logits: np.ndarray, share: float) -> np.ndarray:
+    """The probabilities times ``share``, float32."""
+    return torch.sigmoid(torch.from_numpy(logits)).mul_(share).numpy()
 
 
-def choose_mix(mixes: Sequence[Mapping[str, float]], scores: Sequence[float | None]) -> Mapping[str, float]:
-    """The mix with the best score on validation, the earlier one of equals; not defined counts as worst."""
-    defined = [-1.0 if score is None else score for score in scores]
-    return mixes[defined.index(max(defined))]
+def as_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Logits of probabilities, float32: above 0 where they are above 0.5."""
+    return torch.logit(torch.from_numpy(probabilities), eps=1e-6).numpy()
 
 
-def shrunk(mix: Mapping[str, float], n_patients: int) -> dict[str, float]:
-    """The mix, drawn towards all alike: (n · mix + PRIOR · alike) / (n + PRIOR)."""
-    alike = 1.0 / len(mix)
-    return {
-        name: (n_patients * share + PRIOR_PATIENTS * alike) / (n_patients + PRIOR_PATIENTS)
-        for name, share in mix.items()
-    }
+def chosen_mix(tallies: Mapping[str, Tally]) -> dict[str, float]:
+    """Shares of the models in what a site deploys, by name: equal, 0 for those that validation rules out.
+
+    The rule of one standard error (Breiman et al., Classification and Regression Trees, 1984, 3.4.3): ruled
+    out is what is behind the best by more than one standard error of the paired difference per patient. Few
+    patients, or patients that disagree, rule out nothing: then a mean of all is safer than a choice.
+
+    Args:
+        tallies: what each model marked on the validation cases; the same cases for all.
+    """
+    scores = {name: tallies[name].by_patient for name in sorted(tallies)}
+    patients = sorted(set.intersection(*(set(one) for one in scores.values()))) if scores else []
+    if len(patients) < 2:
+        return {name: 1 / len(scores) for name in scores}
+    dice = {name: np.array([one[patient] for patient in patients]) for name, one in scores.items()}
+    best = max(dice, key=lambda name: float(dice[name].mean()))
+    kept = [name for name in dice if _within_one_error(dice[best] - dice[name])]
+    return {name: (name in kept) / len(kept) for name in dice}
+
+
+def _within_one_error(behind: np.ndarray) -> bool:
+    return float(behind.mean()) <= float(behind.std(ddof=1)) / len(behind) ** 0.5

@@ -9,7 +9,7 @@ from ..contract.methods import METHODS
 from ..contract.schema import digest
 from ..data.cases import CaseData
 from ..data.fitting import input_rule
-from ..evaluation.score import Tally, candidates, choose_mix, mixed, shrunk
+from ..evaluation.score import Tally, chosen_mix, mixed
 from ..learning.losses import teacher_quality
 from ..model.exchange import import_shared
 from ..prediction.predictor import decoder_logits, enlarged
@@ -43,22 +43,13 @@ def close(work: Work, personal: Personal) -> list[CaseScore]:
     groups = {"deployed": models}
     if len(models) == 3:
         groups["blend"] = [name for name in models if name != "alone"]
-    mixes = {group: candidates(names) for group, names in groups.items()}
     tallies = {name: Tally() for name in models}
-    tried = {group: [Tally() for _ in found] for group, found in mixes.items()}
     for case in work.data.validation:
-        logits = _logits(work, case, personal)
-        for name, values in logits.items():
+        for name, values in _logits(work, case, personal).items():
             tallies[name].add(case, values)
-        for group, found in mixes.items():
-            for mix, one in zip(found, tried[group], strict=True):
-                one.add(case, _mixed(logits, mix))
     for name, one in tallies.items():
         work.note(f"validation.dice.{name}", one.dice)
-    chosen = {}
-    for group, found in mixes.items():
-        best = choose_mix(found, [one.dice for one in tried[group]])
-        chosen[group] = shrunk(best, len(work.data.split.validation))
+    chosen = {group: chosen_mix({name: tallies[name] for name in names}) for group, names in groups.items()}
     work.metrics |= {f"mix.{name}": share for name, share in chosen["deployed"].items()}
     tested = {name: Tally() for name in (*models, *chosen)}
     rows: list[CaseScore] = []

@@ -16,6 +16,7 @@ from ..contract.methods import METHODS
 from ..contract.schema import digest
 from ..data.fitting import InputRule, Spacing, input_rule
 from ..errors import ContractError, PfedsamError, SettingsError, StoreError
+from ..evaluation.score import as_logits, weighted
 from ..model.build import Built, build
 from ..model.exchange import import_shared, load_personal
 from ..prediction.predictor import predict_logits
@@ -138,10 +139,12 @@ def mixed_logits(trained: Trained, image: np.ndarray, spacing_mm: Spacing) -> np
         finally:
             if copy is not None:
                 import_shared(model, contract, trained.shared)
-        logits *= share
-        total = logits if total is None else np.add(total, logits, out=total)
+        if len(trained.shares) == 1:
+            return logits
+        part = weighted(logits, share)
+        total = part if total is None else np.add(total, part, out=total)
     assert total is not None
-    return total
+    return as_logits(total)
 
 
 def _settings(run_folder: Path) -> RunSettings:
