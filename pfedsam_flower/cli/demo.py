@@ -20,11 +20,13 @@ DEMO_SETTINGS: dict[str, Any] = {
     "rounds": 3,
     "classes": "organ,lesion",
     "image.size": 224,
-    "training.global-steps": 6,
-    "training.local-steps": 4,
+    "training.global-steps": 12,
+    "training.closing-steps": 12,
     "training.batch-size": 4,
 }
 DEMO_PHANTOMS = {"seed": 0, "n_sites": 3, "patients": 10, "slices": 3, "size": 112}
+# Few patients train and many test: so it is at a hospital that asks whether to take part.
+DEMO_SHARES = {"test_share": 0.4}
 MARKER = ".pfedsam-demo"
 
 
@@ -50,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     settings, coordinator, flat = plan(DEMO_SETTINGS | parse_set(args.set), folder)
     fresh_folder(folder)
     write_phantoms(folder / "hospitals", **DEMO_PHANTOMS)
-    sites = sites_from_file(folder / "hospitals" / "sites.toml")
+    listed = sites_from_file(folder / "hospitals" / "sites.toml")
+    sites = [site.model_copy(update=DEMO_SHARES) for site in listed]
     say(f"phantom hospitals: {', '.join(site.site for site in sites)}")
     reason = launch(sites, flat, folder, "deployment")
     if reason:

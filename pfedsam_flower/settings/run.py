@@ -110,9 +110,10 @@ class DecoderSettings(Section):
 
 
 class TrainingSettings(Section):
-    global_steps: int = Field(10, ge=0, description="Optimiser steps of the global phase, per round.")
-    local_steps: int = Field(10, ge=0, description="Optimiser steps of the local phase, per round.")
-    closing_steps: int = Field(10, ge=0,
+    global_steps: int = Field(15, ge=0, description="Optimiser steps of the global phase, per round.")
+    local_steps: int = Field(0, ge=0,
+        description="Optimiser steps of the local phase, per round; 0: the closing round trains the L-MoE, on the final average.")
+    closing_steps: int = Field(40, ge=0,
         description="Optimiser steps of the closing round, on the final shared parameters; nothing of them is sent.")
     batch_size: int = Field(4, ge=1, description="Samples per optimiser step.")
     learning_rate_shared: float = Field(1e-3, gt=0, lt=1, description="AdamW learning rate of the shared parameters.")
@@ -160,7 +161,7 @@ class RunSettings(Section):
     """All that the sites of one federation must agree on."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="Every random draw derives from it.")
-    rounds: int = Field(4, ge=0, le=10_000, description="Rounds of training; a closing round follows. 0: the preflight alone.")
+    rounds: int = Field(8, ge=0, le=10_000, description="Rounds of training; a closing round follows. 0: the preflight alone.")
     method: str = Field("pfedsam", description="A row of METHODS.")
     classes: Names = Field(("organ", "lesion"), min_length=1, description="Classes to segment, comma separated; one output channel each.")
     federation: FederationSettings = FederationSettings()

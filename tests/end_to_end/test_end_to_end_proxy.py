@@ -23,6 +23,7 @@ SHORT = {
     "rounds": 1,
     "training.global-steps": 1,
     "training.local-steps": 1,
+    "training.closing-steps": 2,
     "training.batch-size": 2,
     "evaluation.alone": False,
     "federation.name": "behind-a-proxy",

@@ -34,6 +34,7 @@ SETTINGS = {
     "rounds": 1,
     "training.global-steps": 1,
     "training.local-steps": 1,
+    "training.closing-steps": 2,
     "training.batch-size": 2,
 }
 LIMIT_S = 280.0

@@ -15,6 +15,7 @@ SMALL = {
     "rounds": 2,
     "training.global-steps": 1,
     "training.local-steps": 1,
+    "training.closing-steps": 2,
     "training.batch-size": 2,
     "distillation.warmup-rounds": 1,
     "federation.name": "test",

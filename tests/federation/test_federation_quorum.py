@@ -105,9 +105,9 @@ def test_a_site_that_refused_in_the_round_is_named_with_its_reason(
 
 
 def test_what_flower_says_of_a_lost_site_is_kept_as_far_as_it_is_public(tmp_path: Path) -> None:
-    said = "<class 'RuntimeError'>:<'PFS-604 a folder cannot be written (free mb 3)'> at /home/hospital/state"
+    said = "<class 'RuntimeError'>:<'PFS-604 a folder cannot be written (free mb 3)'> at /data/hospital/state"
     assert public_part(said) == "PFS-604 a folder cannot be written (free mb 3)"
-    assert public_part("Traceback in /home/hospital") == ""
+    assert public_part("Traceback in /data/hospital") == ""
     assert public_part(None) == ""
 
 
