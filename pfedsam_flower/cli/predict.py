@@ -16,7 +16,7 @@ own grid. NAME.nii.gz, or a PNG or TIFF where the image has no spacing: 0 is bac
 n-th class of the run; where two classes claim a voxel, the later one of the list has it
 (--per-class keeps both). labels.json says which value is which. The folder must be new or empty.
 
-  deployed      the mix of its models that the site chose in the closing round (with --site)
+  deployed      the mean of its models, without those that validation ruled out (with --site)
   personalised  the final shared parameters with the site's experts (with --site)
   global        the final shared parameters alone
 
