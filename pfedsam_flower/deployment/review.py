@@ -78,7 +78,8 @@ def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
         f"method {run.method}, {_times(run.rounds, 'round')} and a closing round.",
         f"Learns to mark {', '.join(run.classes)} with {run.backbone.name}, {run.image.size} pixels a side.",
         f"A round trains {_times(t.global_steps, 'step')} on what is shared, {t.local_steps} on what stays, "
-        f"{_times(t.batch_size, 'image')} each, and may take {federation.round_deadline_s / 60:g} minutes.",
+        f"{_times(t.batch_size, 'image')} each, and may take {federation.round_deadline_s / 60:g} minutes; "
+        f"the closing round trains {_times(t.closing_steps, 'step')} on what stays.",
     ]
     try:
         n_bytes = message_bytes(run)

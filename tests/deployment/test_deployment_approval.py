@@ -164,10 +164,11 @@ def test_a_review_says_plan_size_and_what_changed(site: SiteSettings) -> None:
     approval.approve(site, first.hash, None)
     asked(site, content, SETTINGS | {"rounds": 40, "new": 1})
     second = next(one for one in approval.requests(site) if one != first)
-    assert review(site, second).changed == (("new", None, 1), ("rounds", 4, 40))
+    assert review(site, second).changed == (("new", None, 1), ("rounds", 8, 40))
     found = review(site, first)
-    assert "4 rounds and a closing round" in " ".join(found.plan)
-    assert "MB of changes to shared parameters leave, 4 times" in " ".join(found.leaves)
+    assert "8 rounds and a closing round" in " ".join(found.plan)
+    assert "the closing round trains 40 steps on what stays" in " ".join(found.plan)
+    assert "MB of changes to shared parameters leave, 8 times" in " ".join(found.leaves)
     assert "would refuse them: rounds" in describe(SETTINGS | {"rounds": "x"})[0][0]
 
 
