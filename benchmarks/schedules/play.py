@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -162,13 +162,10 @@ def _in_world(network: Network, ledger: Ledger) -> Iterator[None]:
         mock.patch.object(server, "_start", return_value=(CONTRACT, np.zeros(CONTRACT.n_values, np.float32))),
         mock.patch.object(RunFolder, "log", noted),
     ]
-    for one in patches:
-        one.start()
-    try:
+    with ExitStack() as stack:
+        for one in patches:
+            stack.enter_context(one)
         yield
-    finally:
-        for one in reversed(patches):
-            one.stop()
 
 
 _CLOCKS = (rounds, one_round, roster, preflight, strategy)

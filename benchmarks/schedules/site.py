@@ -6,7 +6,7 @@ Everything else of it is the real one: the app, its door and journal, the checks
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -130,17 +130,7 @@ def without_model(ledger: Ledger, disk: Disk) -> Iterator[None]:
         (hello, {"check_site": lambda site, *a: Counts(PATIENTS[site.site], 1, 1)}),
         (preflight, {"answer_preflight": lambda request, site: PreflightReply(site=site.site)}),
     )
-    with _replaced(replaced):
+    with ExitStack() as stack:
+        for module, names in replaced:
+            stack.enter_context(mock.patch.multiple(module, **names))
         yield
-
-
-@contextmanager
-def _replaced(rows: Any) -> Iterator[None]:
-    patches = [mock.patch.multiple(module, **names) for module, names in rows]
-    for one in patches:
-        one.start()
-    try:
-        yield
-    finally:
-        for one in reversed(patches):
-            one.stop()
