@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from ..contract.messages import HelloRequest
 from ..contract.schema import Contract
 from ..contract.software import software
-from ..errors import PfedsamError, StoreError
+from ..errors import FederationError, PfedsamError, StoreError
 from ..settings.run import CoordinatorSettings, RunSettings
 from ..settings.sources import to_flat
 from ..site.files import locked
@@ -82,9 +82,8 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
         try:
             final = run_rounds(grid, strategy, roster, folder, last + 1, packed)
         except BaseException as error:
-            text = error.local() if isinstance(error, PfedsamError) else f"{type(error).__name__}: {error}"
             with suppress(StoreError):  # it would hide why the run ended
-                folder.log("end", status="failed", text=text)
+                folder.log("end", status="failed", text=_why(error))
             raise
         folder.log("end", status="completed", text=f"{run.rounds} rounds" if run.rounds else "preflight only")
         return final
@@ -101,3 +100,14 @@ def _start(run: RunSettings, own: CoordinatorSettings) -> tuple[Contract, np.nda
     built = build(run, own.checkpoint)
     log(INFO, "backbone %s: %s", run.backbone.name, built.report.sentence())
     return built.contract, export_shared(built.model, built.contract)
+
+
+def _why(error: BaseException) -> str:
+    """Why a run ended, for its history."""
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        error = FederationError(
+            "PFS-507",
+            "the ServerApp was ended from outside: by a signal, or because its SuperLink went away",
+            hint="start the SuperLink and the run again: it goes on where it stopped",
+        )
+    return error.local() if isinstance(error, PfedsamError) else f"{type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from pfedsam_flower.contract.schema import digest
 from pfedsam_flower.errors import StoreError
-from pfedsam_flower.federation import rounds
+from pfedsam_flower.federation import rounds, server
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.site import journal
 
@@ -142,6 +142,20 @@ def test_a_site_that_restarts_elsewhere_keeps_its_bits(
     assert [e["site"] for e in events(again, "lost")] == ["north"]
     assert digest(found) == digest(undisturbed)
     assert personal_digests(moved) == expected
+
+
+@pytest.mark.parametrize("ending", [SystemExit(0), KeyboardInterrupt()])
+def test_a_server_that_is_told_to_end_says_so(
+    ending: BaseException, flat: dict[str, Any], sites: list[SiteSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*args: Any) -> None:
+        raise ending
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "run_rounds", ended)
+        with pytest.raises(type(ending)):
+            start(flat, sites)
+    assert events(flat, "end")[-1]["text"].startswith("PFS-507 the ServerApp was ended from outside")
 
 
 def test_a_damaged_settings_file_is_said_before_a_round(
