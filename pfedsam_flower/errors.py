@@ -46,7 +46,6 @@ CODES = {
     "PFS-406": "a reply to another round or run",
     "PFS-501": "too few sites",
     "PFS-502": "software versions differ",
-    "PFS-503": "two sites use the same name",
     "PFS-504": "the run cannot be resumed with these settings",
     "PFS-505": "the run has already finished",
     "PFS-506": "a site failed while it worked on a message",

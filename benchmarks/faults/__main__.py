@@ -14,6 +14,10 @@ process: tests/end_to_end holds that this gives the same bits.
                     SIGKILL to that one process
     cut link        connections of a site are reset, or nothing passes through them, for some seconds
     slow link       30 to 300 kB/s for some seconds
+    repeated messages
+                    for some seconds a site's replies reach the SuperLink but it never hears so, and sends
+                    them again; or all its replies so far come once more, in another order, and each new
+                    one twice
     full disk       a site's state folder, a small tmpfs, is full until some seconds after the run felt it;
                     where none may be mounted, RLIMIT_FSIZE of the site's processes is 16 KiB instead
     damaged state   sixteen bytes of a site's newest personal state are changed while the site is down.

@@ -39,6 +39,8 @@ KINDS = {
     "cut link": Kind(3, True, (2.0, 12.0), (0.0, 1.0)),
     # bytes per second, each way of each connection
     "slow link": Kind(2, True, (5.0, 20.0), (3e4, 3e5)),
+    # amounts: below 0.5 the answers to a site's pushes are lost, above all its pushes so far come again
+    "repeated messages": Kind(3, True, (5.0, 20.0), (0.0, 1.0), LATE),
     "full disk": Kind(2, True, (3.0, 12.0)),
     # share of the file at which bytes are changed
     "damaged state": Kind(2, True, (0.0, 0.0), (0.0, 1.0), LATE),

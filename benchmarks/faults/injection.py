@@ -66,6 +66,17 @@ def slow(processes: Processes, fault: Fault, store: Path) -> Undo | None:
     return _later(fault, lambda: setattr(relay, "bytes_per_s", 0.0))
 
 
+def repeat(processes: Processes, fault: Fault, store: Path) -> Undo | None:
+    """The SuperLink gets a site's replies once more: from the node itself, or late and in another order."""
+    relay = processes.relays[fault.site]
+    if fault.amount < 0.5:
+        relay.unanswered = True
+        return _later(fault, lambda: setattr(relay, "unanswered", False))
+    relay.push_again(int(1e4 * fault.amount))
+    relay.doubled = True
+    return _later(fault, lambda: setattr(relay, "doubled", False))
+
+
 def full_disk(processes: Processes, fault: Fault, store: Path) -> Undo | None:
     """The site's state folder has no room: filled up where it is mounted, else no larger file may be made."""
     state = Path(processes.sites[fault.site].state)
@@ -198,6 +209,7 @@ INJECTORS: dict[str, Callable[[Processes, Fault, Path], Undo | None]] = {
     "kill clientapp": kill,
     "cut link": cut,
     "slow link": slow,
+    "repeated messages": repeat,
     "full disk": full_disk,
     "damaged state": damaged_state,
     "clock jump": clock,

@@ -18,6 +18,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SITES = sorted(path.stem for path in (DOCKER / "sites").glob("*.toml"))
 BESIDE = "service:superlink"
+MOUNTED = "/etc/pfedsam"
 
 
 def volumes(name: str) -> dict[str, str]:
@@ -38,6 +39,7 @@ def test_the_run_is_accepted_and_every_site_that_it_names_is_a_container() -> No
     run, coordinator = read_plan(default_flat() | flat_run())
     assert sorted(run.federation.sites) == SITES
     assert set(SITES) < set(SERVICES)
+    assert run.federation.below_quorum == "wait", "nothing is approved at the start"
     assert volumes("superlink")[coordinator.folder] == "runs"
     started = (DOCKER / "coordinator" / "start.sh").read_text()
     assert f"pfedsam report {coordinator.folder}/{run.federation.name}\n" in started
@@ -55,11 +57,17 @@ def test_sites_are_known_by_their_keys() -> None:
 def test_a_sites_file_is_accepted_and_its_volumes_are_its_own(name: str) -> None:
     site = site_from_flat(tomllib.loads((DOCKER / "sites" / f"{name}.toml").read_text()))
     assert site.site == name
-    assert SERVICES[name]["command"].split()[-1] == SERVICES[f"key-{name}"]["command"].split()[-1] == name
+    assert SERVICES[name]["command"] == f"pfedsam site start {MOUNTED}/{name}.toml"
+    beside = (f"key-{name}", f"approve-{name}")
+    assert all(SERVICES[other]["command"].split()[-1] == name for other in beside)
+    made = (DOCKER / "sites" / "key.sh").read_text()
+    assert site.key.replace(name, "$1") in made
+    assert str(Path(site.authority).parent) in volumes(name)
+    assert SERVICES[f"approve-{name}"]["network_mode"] == "none"
     assert f"data-{name}:{site.data}:ro" in SERVICES[name]["volumes"]
     for other in SERVICES:
         mounted = set(volumes(other).values())
-        assert other in (name, f"key-{name}") or volumes(name)[site.state] not in mounted
+        assert other in (name, *beside) or volumes(name)[site.state] not in mounted
         assert other in (name, "phantoms") or volumes(name)[site.data] not in mounted
 
 
@@ -86,7 +94,9 @@ def test_a_hospital_reaches_the_proxy_and_nothing_else() -> None:
         assert ("networks" in service) != (service.get("network_mode") in ("none", BESIDE)), name
     proxy = (DOCKER / "proxy" / "nginx.conf").read_text()
     (port,) = re.findall(r"listen (\d+) ssl;", proxy)
-    assert f"--superlink coordinator:{port} " in (DOCKER / "sites" / "supernode.sh").read_text()
+    for name in SITES:
+        site = site_from_flat(tomllib.loads((DOCKER / "sites" / f"{name}.toml").read_text()))
+        assert site.superlink == f"coordinator:{port}"
     assert "proxy_pass https://127.0.0.1:8000;" in proxy
 
 
