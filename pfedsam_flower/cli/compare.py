@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fold", type=int, action="append", default=[], metavar="K", help="this one only; may be repeated"
     )
+    parser.add_argument(
+        "--patients", type=int, metavar="N", help="each site has only so many to train on (default: all)"
+    )
     parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], metavar="0,1,2", help="(default: 0,1,2)")
     parser.add_argument(
         "--budget",
@@ -112,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         folds=args.fold,
         budget=args.budget,
         experiment=args.experiment,
+        patients=args.patients,
     )
     if args.experiment != "wrong-expert":
         check_method(protocol, args.method)
@@ -215,6 +219,7 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--rows", ",".join(args.rows)] if args.rows else []
     words += ["--method", args.method] if args.method != "pfedsam" else []
     words += ["--folds", str(args.folds)] + [w for fold in args.fold for w in ("--fold", str(fold))]
+    words += ["--patients", str(args.patients)] if args.patients is not None else []
     words += ["--seeds", ",".join(map(str, args.seeds)), "--budget", args.budget]
     words += ["--experiment", args.experiment] if args.experiment != "main" else []
     words += ["--merge", ",".join(args.merge)] if args.merge else []

@@ -7,7 +7,7 @@ site, writes it where the site looks for its split, and the site goes on as it a
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..errors import DataError, SettingsError
 from .findings import some
@@ -90,6 +90,33 @@ def _divide(ranked: list[str], count: int, validation_share: float) -> tuple[Spl
         parts = (rest[n_validation:], rest[:n_validation], test)
         folds.append(Split(*(tuple(sorted(part)) for part in parts)))
     return tuple(folds)
+
+
+def with_few(folds: Folds, n_train: int | None) -> Folds:
+    """The folds when each site has few patients of its own: the same tests, less to train and validate on.
+
+    Args:
+        n_train: training patients that each fold keeps at most, and a quarter as many (one at least) to
+            validate on; those of a smaller number are among those of a larger one. None keeps all.
+    """
+    if n_train is None:
+        return folds
+    n_validation = max(1, n_train // 4)
+
+    def few(split: Split) -> Split:
+        return replace(first_of(split, n_train), validation=_first(split.validation, n_validation))
+
+    return replace(folds, sites={site: tuple(map(few, splits)) for site, splits in folds.sites.items()})
+
+
+def first_of(split: Split, count: int | None) -> Split:
+    """The split with at most so many training patients; those of a smaller number are among them."""
+    return replace(split, train=_first(split.train, count))
+
+
+def _first(patients: tuple[str, ...], count: int | None) -> tuple[str, ...]:
+    ranked = sorted(patients, key=lambda p: hashlib.sha256(p.encode("utf-8", "surrogateescape")).digest())
+    return tuple(sorted(ranked[:count]))
 
 
 def split_record(folds: Folds, site: str, run: int) -> dict[str, object]:

@@ -153,6 +153,11 @@ def notes(protocol: Protocol, runs: Sequence[Run], records: Mapping[str, Record]
             "Each site came last in turn: it took the shared parameters of the others and did the closing "
             "round with as many of its patients as the row says (0: the shared parameters as they are)."
         )
+    if protocol.patients is not None:
+        said.append(
+            f"Few patients: in each fold a site trains on {protocol.patients} at most and validates on a "
+            "quarter as many, one at least; the tests are the same as with all."
+        )
     said += [f"{name}: {row.sentence}." for name, row in protocol.rows.items()]
     said += [
         f"Backbone {settings['backbone.name']}, input {settings['image.size']} pixels, "

@@ -4,15 +4,13 @@ How many of its patients that takes is what is asked: the same closing round wit
 training patients, for each fold of the newcomer, so that each of its patients is tested once.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..contract.methods import METHODS
-from ..data.folds import Folds
-from ..data.splits import Split
+from ..data.folds import Folds, first_of
 from ..settings.site import SiteSettings
 from ..site.files import write_whole
 from ..site.onboarding import onboard
@@ -59,9 +57,3 @@ def onboarded_scores(
                     found = replace(one, model=f"personal of {size}")
                     rows.append({"site": site.site} | asdict(found))
     return rows
-
-
-def first_of(split: Split, count: int | None) -> Split:
-    """The split with at most so many training patients; those of a smaller number are among them."""
-    ranked = sorted(split.train, key=lambda patient: hashlib.sha256(patient.encode()).digest())
-    return replace(split, train=tuple(sorted(ranked[:count])))

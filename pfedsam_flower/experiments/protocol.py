@@ -14,7 +14,7 @@ from typing import Literal
 
 from ..contract.methods import METHODS
 from ..data.findings import some
-from ..data.folds import Folds, from_record, make_folds, to_record
+from ..data.folds import Folds, from_record, make_folds, to_record, with_few
 from ..data.layouts import find_cases
 from ..data.splits import declared_split
 from ..errors import DataError, SettingsError
@@ -73,6 +73,7 @@ class Protocol:
         budget: what all rows have as many of, see ``budget.settings_of``.
         checkpoint: path of the backbone's weights, '' for those in the package.
         experiment: what the runs are for.
+        patients: that each site has at most to train on; None: all. ``folds`` holds no others.
     """
 
     sites: tuple[SiteSettings, ...]
@@ -84,6 +85,7 @@ class Protocol:
     budget: Budget = "global"
     checkpoint: str = ""
     experiment: Experiment = "main"
+    patients: int | None = None
 
     def training(self, unseen: str) -> tuple[SiteSettings, ...]:
         """The sites that take part in a run."""
@@ -101,12 +103,14 @@ def make_protocol(
     folds: Sequence[int] = (),
     budget: Budget = "global",
     experiment: Experiment = "main",
+    patients: int | None = None,
 ) -> Protocol:
     """The comparison that is asked for; writes ``folds.json`` into ``output`` when it is not there.
 
     Args:
         count: of folds.
         folds: numbers of those to run; all for none.
+        patients: that each site has at most to train on, and a quarter as many to validate on; None: all.
 
     Raises:
         SettingsError: PFS-101 with every fault.
@@ -122,8 +126,9 @@ def make_protocol(
         ]
         + [f"--fold {one}: the folds are 0 to {count - 1}" for one in folds if not 0 <= one < count]
         + (["--seeds: none is given"] if not seeds else [])
+        + ([f"--patients {patients}: one is the least"] if patients is not None and patients < 1 else [])
     )
-    recorded = folds_of(output, sites, count)
+    recorded = with_few(folds_of(output, sites, count), patients)
     kept = tuple(site for site in sites if site.site in recorded.sites)
     checkpoint = str(base.get("coordinator.checkpoint", "")) or (kept[0].checkpoint if kept else "")
     shared = {key: value for key, value in base.items() if not key.startswith("coordinator.")}
@@ -133,7 +138,7 @@ def make_protocol(
         refuse(_unfit(rows, kept, run))
         rows = {name: replace(row, model="global") for name, row in rows.items()}
     seen = tuple(dict.fromkeys(seeds))
-    return Protocol(kept, recorded, rows, shared, seen, run, budget, checkpoint, experiment)
+    return Protocol(kept, recorded, rows, shared, seen, run, budget, checkpoint, experiment, patients)
 
 
 def _unfit(rows: Mapping[str, Row], sites: Sequence[SiteSettings], folds: Sequence[int]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfedsam_flower.data.folds import check_folds, from_record, make_folds, split_record, to_record
+from pfedsam_flower.data.folds import check_folds, from_record, make_folds, split_record, to_record, with_few
 from pfedsam_flower.data.layouts import Case
 from pfedsam_flower.data.splits import Split, load_or_make_split
 from pfedsam_flower.errors import DataError, SettingsError
@@ -54,6 +54,22 @@ def test_order_repetition_and_other_sites_change_nothing(sites, count, seed, ran
     assert make_folds(backwards, count=count, seed=seed) == folds
     assert list(make_folds(backwards, count=count, seed=seed).sites) == list(folds.sites)
     assert make_folds({"big": sites["big"]}, count=count, seed=seed).sites["big"] == folds.sites["big"]
+
+
+@given(SITES, COUNTS, SEEDS, st.integers(1, 12))
+@settings(deadline=None)
+def test_with_few_patients_the_tests_stay_and_a_smaller_number_is_among_a_larger_one(sites, count, seed, n):
+    whole = make_folds(sites, count=count, seed=seed)
+    assert with_few(whole, None) == whole
+    few, more = with_few(whole, n), with_few(whole, n + 1)
+    assert list(few.sites) == list(whole.sites)
+    for site, splits in whole.sites.items():
+        for all_of_it, some, larger in zip(splits, few.sites[site], more.sites[site], strict=True):
+            assert some.test == all_of_it.test
+            assert len(some.train) == min(n, len(all_of_it.train))
+            assert len(some.validation) == min(max(1, n // 4), len(all_of_it.validation))
+            assert set(some.train) <= set(larger.train) <= set(all_of_it.train)
+            assert set(some.validation) <= set(larger.validation) <= set(all_of_it.validation)
 
 
 def test_the_folds_are_what_they_always_were():

@@ -11,12 +11,10 @@ from experiments_small import SMALL, small
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.data.phantoms import write_phantoms
-from pfedsam_flower.data.splits import Split
 from pfedsam_flower.errors import FederationError, StoreError
 from pfedsam_flower.experiments import campaign, running
 from pfedsam_flower.experiments.exchange import exchange_report
 from pfedsam_flower.experiments.memory import Memory
-from pfedsam_flower.experiments.onboarding import first_of
 from pfedsam_flower.experiments.protocol import runs_of
 from pfedsam_flower.experiments.record import read_record, run_path
 from pfedsam_flower.experiments.results import models_of
@@ -227,10 +225,3 @@ def test_a_newcomer_fits_its_part_on_few_patients(tmp_path: Path) -> None:
     comparison, _ = campaign.report(protocol, [run], tmp_path, tmp_path / "report", method="pfedsam")
     assert [row.row for row in comparison.rows] == list(rows)
     assert (comparison.method, comparison.reference) == ("pfedsam, all", "pfedsam, 0")
-
-
-def test_fewer_training_patients_are_among_more() -> None:
-    split = Split(tuple("abcdef"), ("v",), ("t",))
-    sets = [set(first_of(split, count).train) for count in (1, 2, 4, None)]
-    assert [len(one) for one in sets] == [1, 2, 4, 6]
-    assert sets[0] < sets[1] < sets[2] < sets[3]

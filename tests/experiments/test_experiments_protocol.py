@@ -66,6 +66,13 @@ def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
     assert {run.id for run in runs_of(small(tmp_path, elsewhere, rows))} == ids
     weights = tmp_path / "weights"
     weights.write_bytes(b"1")
+    four = [
+        make_protocol(tmp_path / "4", sites, chosen(rows), SMALL, count=4, seeds=[0], patients=n)
+        for n in (None, 2, 1)
+    ]
+    of_all, of_two, of_one = ({run.id for run in runs_of(one)} for one in four)
+    assert of_all == of_two, "no fold has more"
+    assert not of_all & of_one
     other = small(tmp_path, [site.model_copy(update={"checkpoint": str(weights)}) for site in sites], rows)
     assert not ids & {run.id for run in runs_of(other)}
 
@@ -97,6 +104,7 @@ def test_folds_are_written_once_and_others_are_refused(listing: Path, tmp_path: 
         (["--set", "federation.minimum-sites=1"], "--set federation.minimum-sites"),
         (["--set", "training.global-stps=1"], "did you mean training.global-steps?"),
         (["--fold", "2"], "--fold 2: the folds are 0 to 1"),
+        (["--patients", "0"], "--patients 0: one is the least"),
         (["--report"], "none of the 2 runs has been made"),
         (["--merge", "north,south"], "--merge south: no such site"),
         (["--experiment", "leave-one-out"], "2 sites: leaving one out takes three"),
