@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/pfedsam demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,118 +1,58 @@
 """What a SuperNode finds as ``flwr-clientapp``: Flower's own, with the site's gate in front of the bundle.
 
-Flower starts a process per message by that name. It fetches the message and the bundle from its SuperNode,
-unpacks the bundle, loads it and calls it. The gate stands before the unpacking: what the site has not
-approved is neither unpacked nor loaded, and the message is answered by the installed package with a refusal.
-
-It leans on names inside Flower, all in ``run``; a missing one ends the process before anything is fetched.
+Flower starts a process per message by that name, and gives it up when it has not fetched its message in
+time. All that takes long to import is imported last: on a very busy machine processes that were given up
+would otherwise pile up, each making the next one slower, until none is ever in time.
 """
 
-import importlib
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from logging import ERROR, INFO, WARNING
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from flwr.app import Context, Message
-from flwr.common.logger import log
-
-from ..errors import ConsentError, PfedsamError
-from ..federation.client import this_site
-from ..federation.door import ADMITTED, closed_app, settings_in, words_in
-from ..settings.site import SiteSettings
-from ..site.consent import check_willing
-from .approval import check_approved
-from .bundles import digest_of
 
 LOOK_EVERY_S = 1.0
 GRACE_S = 30.0
-"""Seconds that work has to end by itself, once it is to end."""
-
-App = Callable[[Message, Context], Message]
-
-
-class Gate:
-    """Between Flower and the bundle of one message."""
-
-    def __init__(self) -> None:
-        self.refused: ConsentError | None = None
-        self.site: SiteSettings | None = None
-
-    def examine(self, message: Message, context: Context, run_id: int, bundle: Any) -> None:
-        """Decides; afterwards ``refused`` is None or says why not. Never raises."""
-        os.environ.pop(ADMITTED, None)
-        try:
-            self.site = this_site(context)
-            check_willing(self.site)
-            if digest_of(bundle.content) != bundle.hash_str:
-                raise ConsentError("PFS-701", f"the bundle is not {bundle.hash_str[:12]}, as it is called")
-            settings = settings_in(words_in(message))
-            approved = check_approved(self.site, bundle.content, settings, str(run_id))
-            os.environ[ADMITTED] = approved
-            log(INFO, "approved: %s (bundle %s)", approved[:12], bundle.hash_str[:12])
-        except ConsentError as error:
-            self.refused = error
-        except Exception as error:  # what cannot be looked up is not approved
-            text = error.local() if isinstance(error, PfedsamError) else repr(error)
-            log(ERROR, "the approvals cannot be looked up: %s", text)
-            self.refused = ConsentError("PFS-701", "the approvals cannot be looked up")
-        if self.refused:
-            log(WARNING, "not run: %s", self.refused.local())
-
-    def app(self, load: Callable[[], App]) -> App:
-        """What answers the message: the bundle's app, or a refusal."""
-        if self.refused is not None:
-            return closed_app(this_site, self.refused)
-        assert self.site is not None
-        return _Interruptible(self.site, load()).answer
+"""Seconds that work has to end by itself, once its SuperNode is gone."""
+CLAIM_S = 30.0
+"""Seconds after which Flower gives a process up that has not fetched its message."""
+WAITS, WORKS = "pfedsam waits", "pfedsam works"
+"""What processes call themselves before and after; at most 15 bytes."""
 
 
-class _Interruptible:
-    """An app that a pause or a leave breaks off: between two steps, as an exception in the working thread."""
+def main() -> None:
+    """Ends what was given up before, then works on one message."""
+    call_self(WAITS)
+    end_those_given_up(os.getppid())
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    from .gate import work
 
-    def __init__(self, site: SiteSettings, app: App) -> None:
-        self.site, self.inner = site, app
-        self.working = self.ended = False
-        self.reason: ConsentError | None = None
-
-    def answer(self, message: Message, context: Context) -> Message:
-        signal.signal(signal.SIGUSR1, self._break_off)
-        try:
-            self.working = True
-            threading.Thread(target=self._look, daemon=True).start()
-            return self.inner(message, context)
-        except ConsentError as error:  # it came outside of the app's own try
-            raise RuntimeError(error.public()) from None
-        finally:
-            self.working, self.ended = False, True
-            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes late ends nothing
-
-    def _break_off(self, number: int, frame: object) -> None:
-        if self.working and self.reason is not None:
-            self.working = False  # once
-            raise self.reason
-
-    def _look(self) -> None:
-        while self.working:
-            try:
-                check_willing(self.site)
-            except ConsentError as error:
-                self.reason = error
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-                time.sleep(GRACE_S)
-                if not self.ended:
-                    os._exit(1)
-                return
-            time.sleep(LOOK_EVERY_S)
+    try:
+        work(lambda: call_self(WORKS))
+    except (AttributeError, ImportError) as unlike:
+        sys.exit(f"this version of Flower does not fit the launcher, nothing was run: {unlike!r}")
 
 
-def _end_with(parent: int) -> None:
+def call_self(name: str) -> None:
+    """Gives this process a name that others can read; where there is no /proc it stays nameless."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+def end_those_given_up(parent: int) -> None:
+    """Kills the parent's other processes that still wait for their message and are older than ``CLAIM_S``."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError):
+            name, fields = (folder / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+            words = fields.split()  # of proc(5), from the third on
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
+            if name == WAITS and int(words[1]) == parent and age > CLAIM_S:
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def end_with(parent: int) -> None:
     """Ends this process when its parent is gone, also where Flower's own way of ending it hangs."""
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY_S)
@@ -120,42 +60,5 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def run() -> None:
-    """Works on one message as ``flwr-clientapp`` does, through a ``Gate``.
-
-    Raises:
-        AttributeError, ImportError: this Flower is built otherwise; then nothing runs.
-    """
-    flower: Any = importlib.import_module("flwr.supernode.runtime.run_clientapp")
-    command: Any = importlib.import_module("flwr.supernode.cli.flwr_clientapp")
-    pull, install, loader = flower.pull_task_input, flower.install_from_fab, flower.get_load_client_app_fn
-    gate = Gate()
-
-    def pull_through(client: Any) -> Any:
-        message, context, task, bundle = pull(client)
-        gate.examine(message, context, task.run_id, bundle)
-        return message, context, task, bundle
-
-    def install_if_approved(content: bytes, **options: Any) -> Any:
-        if gate.refused:
-            return None
-        # Flower takes what lies there under eight digits of the hash: half unpacked, or changed since
-        shutil.rmtree(Path(os.environ["FLWR_HOME"]) / "apps", ignore_errors=True)
-        return install(content, **options)
-
-    def load_if_approved(**options: Any) -> Callable[..., App]:
-        load = loader(**options)
-        return lambda *which: gate.app(lambda: load(*which))
-
-    flower.pull_task_input = pull_through
-    flower.install_from_fab = install_if_approved
-    flower.get_load_client_app_fn = load_if_approved
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    command.flwr_clientapp()
-
-
 if __name__ == "__main__":
-    try:
-        run()
-    except (AttributeError, ImportError) as unlike:
-        sys.exit(f"this version of Flower does not fit the launcher, nothing was run: {unlike!r}")
+    main()

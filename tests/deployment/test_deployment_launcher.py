@@ -1,176 +1,56 @@
-"""The site's gate: what is not approved is neither unpacked nor loaded; a pause breaks off what runs."""
+"""The process that a SuperNode starts per message: it ends with its SuperNode, and ends what was given up."""
 
-import threading
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
-from flwr.app import Context, Message, RecordDict
 
-from pfedsam_flower.contract.messages import HelloReply, HelloRequest
-from pfedsam_flower.deployment import approval, launcher
-from pfedsam_flower.deployment.bundles import digest_of
-from pfedsam_flower.errors import ConsentError
-from pfedsam_flower.federation.in_process import _identify
-from pfedsam_flower.federation.records import content, words_of
-from pfedsam_flower.settings.site import SiteSettings
-from pfedsam_flower.settings.sources import to_flat
-from pfedsam_flower.site import consent
-
-BUNDLE = b"not even a zip"
-WORDS = HelloRequest(software="1", settings={"federation.name": "test", "rounds": 3})
+from pfedsam_flower.deployment import launcher
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> SiteSettings:
-    return SiteSettings(site="north", data="data", state=str(tmp_path / "state"))
-
-
-@pytest.fixture(autouse=True)
-def no_admission(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(launcher.ADMITTED, "left over")
-
-
-def parts(site: SiteSettings, words: HelloRequest = WORDS) -> tuple[Message, Context]:
-    _identify(7)
-    message = Message(content(words), dst_node_id=5, message_type="query")
-    return message, Context(7, 5, dict(to_flat(site)), RecordDict(), {})
-
-
-def examined(site: SiteSettings, body: bytes = BUNDLE, said: str = "") -> launcher.Gate:
-    gate = launcher.Gate()
-    gate.examine(*parts(site), 7, SimpleNamespace(content=body, hash_str=said or digest_of(body)))
-    return gate
-
-
-def not_loaded() -> Any:
-    pytest.fail("the bundle was loaded")
-
-
-def refusal(gate: launcher.Gate, site: SiteSettings) -> str:
-    reply = words_of(gate.app(not_loaded)(*parts(site)), HelloReply)
-    assert reply.refusal is not None
-    return reply.refusal.text
-
-
-def approve(site: SiteSettings) -> None:
-    examined(site)
-    (request,) = approval.requests(site)
-    approval.approve(site, request.hash, None)
-
-
-def test_what_nobody_approved_is_answered_by_the_installed_package(site: SiteSettings) -> None:
-    assert refusal(examined(site), site) == "PFS-701 waiting for approval at the site"
-    (request,) = approval.requests(site)
-    assert (request.run, request.settings) == ("7", WORDS.settings)
-
-
-def test_what_was_approved_is_loaded_and_only_that(site: SiteSettings) -> None:
-    approve(site)
-    gate = examined(site)
-    assert gate.refused is None
-    assert gate.app(lambda: lambda message, context: message)(*parts(site)) is not None
-    assert refusal(examined(site, BUNDLE + b" "), site).startswith("PFS-701")
-    assert refusal(examined(site, BUNDLE, "0" * 64), site).startswith("PFS-701")
-
-
-def test_the_process_knows_what_was_admitted_and_forgets_it(
-    site: SiteSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import os
-
-    approve(site)
-    assert launcher.ADMITTED not in os.environ
-    examined(site)
-    assert os.environ[launcher.ADMITTED] == approval.requests(site)[0].hash
-
-
-@pytest.mark.parametrize(("sign", "code"), [("pause", "PFS-702"), ("leave", "PFS-703")])
-def test_a_paused_site_loads_nothing_approved_or_not(site: SiteSettings, sign: str, code: str) -> None:
-    approve(site)
-    getattr(consent, sign)(site)
-    assert refusal(examined(site), site).startswith(code)
-
-
-def test_approvals_that_cannot_be_read_allow_nothing(site: SiteSettings) -> None:
-    approve(site)
-    (consent.control_folder(site) / "approvals.json").write_text("")
-    assert refusal(examined(site), site).startswith("PFS-701")
-
-
-def test_a_pause_breaks_off_what_runs(site: SiteSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "LOOK_EVERY_S", 0.01)
-    approve(site)
-    caught = []
-
-    def long_work(message: Message, context: Context) -> Message:
-        try:
-            consent.pause(site)
-            threading.Event().wait(60)
-        except ConsentError as error:
-            caught.append(error.code)
-        return message
-
-    examined(site).app(lambda: long_work)(*parts(site))
-    assert caught == ["PFS-702"]
-
-
-def test_what_is_broken_off_outside_of_the_app_tells_no_path(
-    site: SiteSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(launcher, "LOOK_EVERY_S", 0.01)
-    approve(site)
-
-    def long_work(message: Message, context: Context) -> Message:
-        consent.pause(site)
-        threading.Event().wait(60)
-        return message
-
-    with pytest.raises(RuntimeError, match="^PFS-702 the site has paused$"):
-        examined(site).app(lambda: long_work)(*parts(site))
-
-
-def test_the_gate_stands_where_flower_unpacks_and_loads(
-    site: SiteSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Flower's own function is run to its end, with its network taken away."""
-    import importlib
-
-    flower: Any = importlib.import_module("flwr.supernode.runtime.run_clientapp")
-    command: Any = importlib.import_module("flwr.supernode.cli.flwr_clientapp")
-    message, context = parts(site)
-    bundle = SimpleNamespace(content=BUNDLE, hash_str=digest_of(BUNDLE))
-    task = SimpleNamespace(run_id=7, fab_id="a/b", fab_version="1")
-    replies = []
-    for name in (
-        "install_from_fab",
-        "get_load_client_app_fn",
-        "pull_task_input",
-        "push_message",
-        "flwr_exit",
-    ):
-        assert hasattr(flower, name), f"Flower has no {name} any more"
-    monkeypatch.setattr(flower, "pull_task_input", lambda client: (message, context, task, bundle))
-    monkeypatch.setattr(flower, "install_from_fab", lambda *a, **k: pytest.fail("unpacked"))
-    monkeypatch.setattr(flower, "get_load_client_app_fn", lambda **k: lambda *which: not_loaded())
-    monkeypatch.setattr(flower, "push_message", lambda client, reply, context: replies.append(reply))
-    monkeypatch.setattr(flower, "flwr_exit", lambda **k: None)
-    monkeypatch.setattr(flower, "register_signal_handlers", lambda **k: None)
-    monkeypatch.setattr(flower, "HeartbeatSender", lambda beat: SimpleNamespace(start=lambda: None))
-    monkeypatch.setattr(
-        command, "flwr_clientapp", lambda: flower.run_clientapp("127.0.0.1:9", "token", insecure=True)
+def test_nothing_that_takes_long_is_imported_before_those_given_up_are_ended() -> None:
+    code = (
+        "import sys, pfedsam_flower.deployment.launcher as launcher\n"
+        "print([name for name in ('flwr', 'numpy', 'pydantic', 'torch') if name in sys.modules])"
     )
-    monkeypatch.setattr(launcher, "_end_with", lambda parent: None)
-    launcher.run()
-    (reply,) = replies
-    assert words_of(reply, HelloReply).refusal.code == "PFS-701"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 
 def test_a_process_whose_parent_is_gone_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = []
+    ended: list[int] = []
     monkeypatch.setattr(launcher, "GRACE_S", 0)
     monkeypatch.setattr(launcher.os, "getppid", lambda: 1)
     monkeypatch.setattr(launcher.os, "_exit", ended.append)
-    launcher._end_with(4711)
+    launcher.end_with(4711)
     assert ended == [1]
+
+
+def test_a_process_that_flower_has_given_up_ends_and_one_at_work_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "Path('/proc/self/comm').write_text(sys.argv[1]); print(flush=True); time.sleep(60)"
+    )
+    waits, works = (
+        subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.PIPE)
+        for name in (launcher.WAITS, launcher.WORKS)
+    )
+    try:
+        for one in (waits, works):
+            assert one.stdout is not None
+            one.stdout.readline()
+        launcher.end_those_given_up(os.getpid())  # Flower still waits for both
+        assert waits.poll() is None
+        monkeypatch.setattr(launcher, "CLAIM_S", 0.0)
+        launcher.end_those_given_up(os.getpid() + 1)  # they are another SuperNode's
+        assert waits.poll() is None
+        launcher.end_those_given_up(os.getpid())
+        assert waits.wait(10) == -signal.SIGKILL
+        assert works.poll() is None
+    finally:
+        for one in (waits, works):
+            one.kill()
+            one.wait()
