@@ -1,13 +1,16 @@
 """A real SuperLink with TLS and SuperNode authentication: the enrolled get in until revoked, no one else."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from federation_links import Link, running_link, said
 
+from pfedsam_flower.deployment.certificates import CERTIFICATE_DAYS, renew_certificate
 from pfedsam_flower.deployment.enrolment import enrol, overview, revoke
 from pfedsam_flower.deployment.keys import make_site_key
+from pfedsam_flower.deployment.processes import end_all
 
 
 @pytest.fixture
@@ -45,3 +48,19 @@ def test_only_an_enrolled_site_gets_in_and_only_until_it_is_revoked(link: Link, 
     again = link.supernode("again", *authority, "--auth-supernode-private-key", str(north.private))
     link.wait(lambda: "[code: 2004]" in said(again), "the revoked key to be refused")
     assert said(superlink).count("Activated node_id=") == 1
+
+
+@pytest.mark.timeout(590)
+def test_a_site_says_nothing_to_a_coordinator_whose_certificate_has_expired(
+    link: Link, tmp_path: Path
+) -> None:
+    authority, north = ("--root-certificates", str(link.folder / "ca.crt")), make_site_key(tmp_path, "north")
+    enrol(link.folder, link.address, "north", north.public, north.words)
+    end_all(str(link.folder), link.programs)
+    long_ago = datetime.now(UTC) - timedelta(days=CERTIFICATE_DAYS + 1)
+    renew_certificate(link.folder, ["fl.example.org"], now=long_ago)
+    superlink = link.superlink()
+    link.wait(link.listens, "the SuperLink")
+    node = link.supernode("north", *authority, "--auth-supernode-private-key", str(north.private))
+    link.wait(lambda: "certificate has expired" in said(node), "the site to see it")
+    assert "/v1/fleet/" not in said(superlink)

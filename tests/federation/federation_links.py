@@ -1,12 +1,13 @@
 """What tests of a coordinator between hospitals share: a SuperLink with TLS and SuperNode authentication."""
 
 import os
+import socket
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +74,12 @@ class Link:
             return error.code
         except OSError:
             return 0
+
+    def listens(self) -> bool:
+        """Whether somebody takes connections, trusted or not."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):
+            return True
+        return False
 
     def wait(self, until: Callable[[], bool], what: str) -> None:
         limit = time.monotonic() + LIMIT_S
