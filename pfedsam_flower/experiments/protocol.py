@@ -131,6 +131,7 @@ def make_protocol(
     recorded = with_few(folds_of(output, sites, count), patients)
     kept = tuple(site for site in sites if site.site in recorded.sites)
     checkpoint = str(base.get("coordinator.checkpoint", "")) or (kept[0].checkpoint if kept else "")
+    kept = tuple(s.model_copy(update={"checkpoint": s.checkpoint or checkpoint}) for s in kept)
     shared = {key: value for key, value in base.items() if not key.startswith("coordinator.")}
     run = tuple(sorted(set(folds))) or tuple(range(count))
     if experiment in LEFT_OUT:

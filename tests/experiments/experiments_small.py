@@ -22,7 +22,7 @@ def small(
     sites: list[SiteSettings],
     rows: list[str],
     experiment: Experiment = "main",
-    **changes: int,
+    **changes: int | str,
 ) -> Protocol:
     """A comparison of these rows on two folds, with seed 0."""
     chosen = {name: ROWS[name] for name in rows}

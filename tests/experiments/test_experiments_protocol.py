@@ -75,6 +75,9 @@ def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
     assert not of_all & of_one
     other = small(tmp_path, [site.model_copy(update={"checkpoint": str(weights)}) for site in sites], rows)
     assert not ids & {run.id for run in runs_of(other)}
+    named_once = small(tmp_path, sites, rows, **{"coordinator.checkpoint": str(weights)})
+    assert {run.id for run in runs_of(named_once)} == {run.id for run in runs_of(other)}
+    assert {site.checkpoint for site in named_once.sites} == {str(weights)}
 
 
 def test_folds_are_written_once_and_others_are_refused(listing: Path, tmp_path: Path) -> None:
