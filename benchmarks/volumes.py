@@ -137,6 +137,7 @@ def by_pydicom(path: Path, uid: str) -> Seen:
         place = np.array([dx, dy, gap, *ends[0], *np.stack([row, column, normal], axis=1).ravel()])
     try:
         slices = [_rescaled(f) for f in files]
+    # what pydicom and its decoders raise for a file that they cannot decode: then only its place is compared
     except (NotImplementedError, RuntimeError, AttributeError, ValueError, ImportError) as error:
         print(f"    pydicom cannot decode {path.name}: {str(error).splitlines()[0][:90]}", file=sys.stderr)
         return Seen(None, place)

@@ -27,9 +27,9 @@ def main() -> None:
     call_self(WAITS)
     end_those_given_up(os.getppid())
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    from .gate import work
-
     try:
+        from .gate import work
+
         work(lambda: call_self(WORKS))
     except (AttributeError, ImportError) as unlike:
         sys.exit(f"this version of Flower does not fit the launcher, nothing was run: {unlike!r}")
