@@ -50,6 +50,11 @@ def _method(name: str, sentence: str, model: Model = "personal") -> Row:
     return Row(sentence, {"method": name, **NOT_ALONE}, model)
 
 
+def _asymmetric(name: str, sentence: str) -> Row:
+    """IAT's rows: the decoder needs LoRA, or only the encoder's half of the idea is left."""
+    return Row(sentence, {"method": name, "decoder.mode": "lora-heads", **NOT_ALONE}, "personal")
+
+
 def _ablation(sentence: str, **changes: Scalar) -> Row:
     """pFedSAM with something taken away or changed."""
     return Row(sentence, {"method": "pfedsam", **NOT_ALONE, **_keys(changes)}, "personal")
@@ -81,8 +86,10 @@ ROWS: dict[str, Row] = {
     "fedprox": _fedavg("FedAvg with a pull towards the average (FedProx)", training__proximal=0.01),
     "ffa-lora": _method("ffa", "A as drawn, B and decoder averaged (FFA-LoRA)", "global"),
     "fedsa-lora": _method("fedsa", "A and decoder averaged, B kept (FedSA-LoRA)"),
-    "iat-share": _method("iat-share", "encoder: B averaged, A kept; decoder: the other way round (IAT)"),
-    "iat-share-mirror": _method("iat-share-mirror", "the other way round"),
+    "iat-share": _asymmetric(
+        "iat-share", "encoder: B averaged, A kept; decoder, with LoRA of its own: the other way round (IAT)"
+    ),
+    "iat-share-mirror": _asymmetric("iat-share-mirror", "the same with A and B exchanged"),
     "fedper": _method("fedper", "LoRA averaged, decoder kept (FedPer)"),
     "fedbn": _method("fedbn", "LoRA and decoder averaged, LayerNorms kept (after FedBN)"),
     "ditto": Row(

@@ -11,6 +11,7 @@ import pytest
 from experiments_small import SMALL, small
 
 from pfedsam_flower.cli.__main__ import main
+from pfedsam_flower.contract.methods import METHODS
 from pfedsam_flower.data.layouts import find_cases
 from pfedsam_flower.errors import DataError, PfedsamError, SettingsError
 from pfedsam_flower.experiments.budget import settings_of, steps_taken
@@ -23,6 +24,7 @@ from pfedsam_flower.experiments.results import facts_of, model_in, patient_score
 from pfedsam_flower.experiments.rows import ROWS, Row, chosen
 from pfedsam_flower.experiments.running import Outcome
 from pfedsam_flower.federation.plan import read_plan
+from pfedsam_flower.model.build import build
 from pfedsam_flower.settings.sources import sites_from_file
 
 BASE = {"rounds": 6, "training.global-steps": 10, "training.local-steps": 4, "training.closing-steps": 8,
@@ -78,6 +80,19 @@ def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
     named_once = small(tmp_path, sites, rows, **{"coordinator.checkpoint": str(weights)})
     assert {run.id for run in runs_of(named_once)} == {run.id for run in runs_of(other)}
     assert {site.checkpoint for site in named_once.sites} == {str(weights)}
+
+
+def test_rows_that_need_a_run_of_their_own_differ_in_what_they_do() -> None:
+    """Two names for one thing would be a rival too few: settings, phases, or what is trained must differ."""
+    seen: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, row in ROWS.items():
+        flat = settings_of(row, {"image.size": 28}, 2) | {"evaluation.alone": False}
+        run, _ = read_plan(flat)
+        method = METHODS[run.method]
+        settings = {key: value for key, value in flat.items() if key != "method"}
+        doing = [settings, build(run, "").roles, method.round, method.closing, row.pooled]
+        other, others = seen.setdefault(json.dumps(doing, sort_keys=True), (name, flat))
+        assert flat == others, f"{name} does what {other} does"
 
 
 def test_folds_are_written_once_and_others_are_refused(listing: Path, tmp_path: Path) -> None:
