@@ -46,13 +46,8 @@ def _fedavg(sentence: str, **changes: Scalar) -> Row:
     return Row(sentence, {"method": "fedavg", **NOT_ALONE, **_keys(changes)})
 
 
-def _method(name: str, sentence: str, model: Model = "personal") -> Row:
-    return Row(sentence, {"method": name, **NOT_ALONE}, model)
-
-
-def _asymmetric(name: str, sentence: str) -> Row:
-    """IAT's rows: the decoder needs LoRA, or only the encoder's half of the idea is left."""
-    return Row(sentence, {"method": name, "decoder.mode": "lora-heads", **NOT_ALONE}, "personal")
+def _method(name: str, sentence: str, model: Model = "personal", **changes: Scalar) -> Row:
+    return Row(sentence, {"method": name, **NOT_ALONE, **_keys(changes)}, model)
 
 
 def _ablation(sentence: str, **changes: Scalar) -> Row:
@@ -86,10 +81,15 @@ ROWS: dict[str, Row] = {
     "fedprox": _fedavg("FedAvg with a pull towards the average (FedProx)", training__proximal=0.01),
     "ffa-lora": _method("ffa", "A as drawn, B and decoder averaged (FFA-LoRA)", "global"),
     "fedsa-lora": _method("fedsa", "A and decoder averaged, B kept (FedSA-LoRA)"),
-    "iat-share": _asymmetric(
-        "iat-share", "encoder: B averaged, A kept; decoder, with LoRA of its own: the other way round (IAT)"
+    # without LoRA in the decoder only the encoder's half of IAT would be left
+    "iat-share": _method(
+        "iat-share",
+        "encoder: B averaged, A kept; decoder, with LoRA of its own: the other way round (IAT)",
+        decoder__mode="lora-heads",
     ),
-    "iat-share-mirror": _asymmetric("iat-share-mirror", "the same with A and B exchanged"),
+    "iat-share-mirror": _method(
+        "iat-share-mirror", "the same with A and B exchanged", decoder__mode="lora-heads"
+    ),
     "fedper": _method("fedper", "LoRA averaged, decoder kept (FedPer)"),
     "fedbn": _method("fedbn", "LoRA and decoder averaged, LayerNorms kept (after FedBN)"),
     "ditto": Row(
