@@ -75,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("main", "leave-one-out", "onboarding", "wrong-expert"),
         default="main",
         help="leave-one-out: the global model on a site that took no part; onboarding: the same, and what it "
-        "makes of it with 1, 2, 4, all patients; wrong-expert: each site's patients with each site's experts",
+        "makes of it, or alone, with 1, 2, 4, all patients; wrong-expert: each site's patients with each "
+        "site's experts",
     )
     parser.add_argument(
         "--merge", type=_names, default=[], metavar="A,B", help="these sites lie behind one hospital"

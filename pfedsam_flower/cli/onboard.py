@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 NAMES = {
-    "alone": "trained alone, as many steps",
+    "alone": "trained alone, as long as the others did",
     "global": "the others' model as it is",
     "personal": "with its own part",
     "deployed": "the mix that it would deploy",
@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--site", metavar="NAME", help="which of them")
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="optimiser steps (default: the run's closing steps)"
+        "--steps",
+        type=int,
+        metavar="N",
+        help="optimiser steps of its own part (default: the run's closing steps)",
     )
     parser.add_argument(
         "--json", action="store_true", help="what the site's closing round says, for programs"

@@ -84,6 +84,12 @@ def check_method(protocol: Protocol, method: str) -> None:
             f"--method {method}: it is not among the rows that are compared: {some(protocol.rows)}",
             hint=f"name one of them, or add {method} to --rows",
         )
+    if protocol.experiment == "onboarding" and protocol.rows[method].model in ("alone", "global"):
+        raise SettingsError(
+            "PFS-101",
+            f"--method {method}: a newcomer takes nothing from the others there, or fits nothing of its own",
+            hint="name a row with a personal part or a mix, pfedsam-deployed for one",
+        )
 
 
 def report(

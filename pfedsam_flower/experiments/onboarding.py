@@ -1,7 +1,8 @@
 """A hospital that comes when all is trained: it takes the shared parameters and does the closing round alone.
 
-How many of its patients that takes is what is asked: the same closing round with 1, 2, 4 and all of a fold's
-training patients, for each fold of the newcomer, so that each of its patients is tested once.
+How many of its patients that takes is what is asked: the same closing round, and training alone beside it,
+with 1, 2, 4 and all of a fold's training patients, for each fold of the newcomer, so that each of its
+patients is tested once.
 """
 
 import json
@@ -9,12 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..contract.methods import METHODS
 from ..data.folds import Folds, first_of
 from ..settings.site import SiteSettings
 from ..site.files import write_whole
 from ..site.onboarding import onboard
 from ..site.paths import cache_path, split_path, store_folder
+from ..site.recall import Recall
 from ..site.scores import FILE, read_scores
 from ..site.trained import open_global
 
@@ -23,21 +24,21 @@ SIZES = {"1": 1, "2": 2, "4": 4, "all": None}
 
 
 def onboarded_scores(
-    folder: Path, site: SiteSettings, folds: Folds, work: Path, checkpoint: str
+    folder: Path, site: SiteSettings, folds: Folds, work: Path, checkpoint: str, recall: Recall
 ) -> list[dict[str, Any]]:
-    """The newcomer's test patients with the personal part that it fitted: as rows of a record.
+    """The newcomer's test patients with what it trained and would deploy: as rows of a record.
 
-    The models are named ``personal of 1`` … ``personal of all``; a method without a personal part has none.
+    The models are named ``personal of 1`` … ``personal of all``, and so are ``alone``, ``blend`` and
+    ``deployed``.
 
     Args:
         folder: of a run in which the site did not take part. work: for the newcomer's states.
+        recall: who remembers steps that other runs share.
 
     Raises:
         PfedsamError: data, checkpoint, run folder, or disk.
     """
     run = open_global(folder, site, checkpoint).run
-    if not METHODS[run.method].closing:
-        return []
     name = run.federation.name
     rows = []
     for number, split in enumerate(folds.sites[site.site]):
@@ -51,9 +52,9 @@ def onboarded_scores(
             images = (work / "newcomer" / f"prepared-{number}").absolute()
             images.mkdir(exist_ok=True)
             cache_path(newcomer, name).symlink_to(images, target_is_directory=True)
-            onboard(folder, newcomer)
+            onboard(folder, newcomer, recall=recall)
             for one in read_scores(store_folder(newcomer, name, run.method) / FILE):
-                if one.model == "personal":
-                    found = replace(one, model=f"personal of {size}")
+                if one.model != "global":
+                    found = replace(one, model=f"{one.model} of {size}")
                     rows.append({"site": site.site} | asdict(found))
     return rows

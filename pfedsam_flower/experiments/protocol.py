@@ -36,6 +36,9 @@ Experiment = Literal["main", "leave-one-out", "onboarding", "wrong-expert"]
 """``leave-one-out``: the global model of all other sites on every patient of a site, for each site.
 ``onboarding``: that, and what the site makes of it with a few patients of its own.
 ``wrong-expert``: each site's test patients with each site's experts."""
+VERSION = 2
+"""Raised when the same settings give another result than before: what a former release made is made again."""
+
 LEFT_OUT: tuple[Experiment, ...] = ("leave-one-out", "onboarding")
 START_S, ROUND_S = 10.0, 7 * 86400.0
 """Deadlines: the sites are there at once or never, and work as long as they need."""
@@ -136,18 +139,21 @@ def make_protocol(
     run = tuple(sorted(set(folds))) or tuple(range(count))
     if experiment in LEFT_OUT:
         run = run if folds else (0,)
-        refuse(_unfit(rows, kept, run))
+        refuse(_unfit(rows, kept, run, alone=experiment == "onboarding"))
+    if experiment == "leave-one-out":
         rows = {name: replace(row, model="global") for name, row in rows.items()}
     seen = tuple(dict.fromkeys(seeds))
     return Protocol(kept, recorded, rows, shared, seen, run, budget, checkpoint, experiment, patients)
 
 
-def _unfit(rows: Mapping[str, Row], sites: Sequence[SiteSettings], folds: Sequence[int]) -> list[str]:
-    """Why a site cannot be left out in these rows, one sentence each."""
+def _unfit(
+    rows: Mapping[str, Row], sites: Sequence[SiteSettings], folds: Sequence[int], *, alone: bool
+) -> list[str]:
+    """Why a site cannot be left out in these rows, one sentence each; ``alone``: it may train so."""
     found = [
         f"--rows {name}: it has no model that another hospital could use"
         for name, row in rows.items()
-        if row.model == "alone" or not METHODS[str(row.settings["method"])].has_global
+        if (row.model == "alone" and not alone) or not METHODS[str(row.settings["method"])].has_global
     ]
     found += [f"{len(sites)} sites: leaving one out takes three"] * (len(sites) < 3)
     return found + ["--fold: one at a time, for each tests every patient of the site"] * (len(folds) > 1)
@@ -246,7 +252,7 @@ def _identity(protocol: Protocol, flat: Flat, fold: int, weights: str, pooled: b
     counts = {key: value for key, value in flat.items() if not key.startswith("federation.")}
     split = {site.site: asdict(protocol.folds.split(site.site, fold)) for site in protocol.training(unseen)}
     whole = {
-        "version": 1,
+        "version": VERSION,
         "settings": {key: value for key, value in counts.items() if ADDED.get(key) != value},
         "fold": fold,
         "split": split,

@@ -16,6 +16,7 @@ from ..errors import StoreError
 from ..reports.history import History, collect, read_events
 from ..settings.site import SiteSettings
 from ..site.paths import store_folder
+from ..site.recall import Recall
 from ..site.scores import FILE, CaseScore, read_scores
 from .elsewhere import exchanged_scores, unseen_scores
 from .onboarding import onboarded_scores
@@ -38,12 +39,18 @@ def to_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def record_of(
-    protocol: Protocol, run: Run, sites: Sequence[SiteSettings], folder: Path, facts: Mapping[str, Any]
+    protocol: Protocol,
+    run: Run,
+    sites: Sequence[SiteSettings],
+    folder: Path,
+    facts: Mapping[str, Any],
+    recall: Recall,
 ) -> Record:
     """The record of a run that has just ended.
 
     Args:
         sites: as they took part. folder: the run folder. facts: of time and machine, taken in as they are.
+        recall: who remembers steps that runs share.
 
     Raises:
         StoreError: PFS-603 when a site left no scores, or scores of others than the fold's test patients.
@@ -66,7 +73,7 @@ def record_of(
         },
         **facts,
         "rounds": _rounds(history, events),
-        "scores": _scores(protocol, run, sites, folder, method),
+        "scores": _scores(protocol, run, sites, folder, method, recall),
     }
 
 
@@ -114,7 +121,7 @@ def _rounds(history: History, events: Sequence[dict[str, Any]]) -> list[dict[str
 
 
 def _scores(
-    protocol: Protocol, run: Run, sites: Sequence[SiteSettings], folder: Path, method: str
+    protocol: Protocol, run: Run, sites: Sequence[SiteSettings], folder: Path, method: str, recall: Recall
 ) -> list[dict[str, Any]]:
     """What the sites' closing rounds left; of an unseen site, or of exchanged experts, what is found now."""
     if run.unseen:
@@ -122,7 +129,7 @@ def _scores(
         rows = unseen_scores(folder, site, protocol.checkpoint)
         if protocol.experiment == "onboarding":
             work = folder.parent.parent
-            rows += onboarded_scores(folder, site, protocol.folds, work, protocol.checkpoint)
+            rows += onboarded_scores(folder, site, protocol.folds, work, protocol.checkpoint, recall)
         return rows
     rows = [row for site in sites for row in _scores_at(site, protocol, run, method)]
     if protocol.experiment == "wrong-expert":

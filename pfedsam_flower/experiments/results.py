@@ -64,15 +64,18 @@ def material(runs: Sequence[Run], rows: Mapping[str, Row], records: Mapping[str,
 def models_of(record: Record, name: str, model: Model) -> dict[str, str]:
     """Models of a record by the row that they become: one, or of a newcomer one per number of patients."""
     there = {row["model"] for row in record["scores"]}
-    sizes = [size for size in SIZES if f"personal of {size}" in there]
+    own = model_in(record, model)
+    sizes = [size for size in SIZES if f"alone of {size}" in there]
     if not sizes:
-        return {name: model_in(record, model)}
-    return {f"{name}, {NOBODY}": "global"} | {f"{name}, {size}": f"personal of {size}" for size in sizes}
+        return {name: own}
+    as_it_comes = {} if model == "alone" else {f"{name}, {NOBODY}": "global"}
+    fitted = {} if model == "global" else {f"{name}, {size}": f"{own} of {size}" for size in sizes}
+    return as_it_comes | fitted
 
 
 def model_in(record: Record, model: Model) -> str:
     """What the row's model is called in a record: without one trained alone, all models are the blend."""
-    there = {row["model"] for row in record["scores"]}
+    there = {row["model"].split(" of ")[0] for row in record["scores"]}
     return "deployed" if model == "blend" and "blend" not in there else model
 
 

@@ -117,7 +117,7 @@ def _made(
         "peak_is_of_this_run": fresh,
         "wire": _wire(grid),
     }
-    return to_bytes(record_of(protocol, run, sites, work / "runs" / FEDERATION, facts))
+    return to_bytes(record_of(protocol, run, sites, work / "runs" / FEDERATION, facts, recall))
 
 
 def _lay_out(protocol: Protocol, run: Run, work: Path, prepared: Prepared | None) -> list[SiteSettings]:

@@ -1,42 +1,43 @@
 """A hospital that was not there: it takes a run's final shared parameters and fits its own part to them.
 
-It is the closing round without a coordinator: the same work and the same files, and nothing is sent.
+It is the closing round without a coordinator: the same work and the same files, and nothing is sent. Beside
+it the hospital trains alone for as many steps as the others took in all, so that the mix which it deploys can
+fall back on that.
 """
 
 from pathlib import Path
 
 from ..contract.messages import RoundReply, RoundRequest
-from ..contract.methods import METHODS
 from ..contract.schema import digest
-from ..errors import SettingsError
 from ..settings.site import SiteSettings
 from ..settings.sources import to_flat
+from .recall import Recall, forgetful
 from .trained import open_global
 from .work import answer_round
 
 
-def onboard(run_folder: Path, site: SiteSettings, steps: int | None = None) -> RoundReply:
+def onboard(
+    run_folder: Path, site: SiteSettings, steps: int | None = None, recall: Recall = forgetful
+) -> RoundReply:
     """What the site's closing round says, test Dice of its models included; its state is on disk then.
 
     Args:
         run_folder: the coordinator's, or a copy: settings.json, contract.json, the newest round's folder.
-        steps: optimiser steps; None: ``training.closing-steps`` of the run.
+        steps: optimiser steps of what it fits; None: ``training.closing-steps`` of the run.
+        recall: who remembers steps that other runs share.
 
     Raises:
-        SettingsError: PFS-103 when the run's method leaves a site nothing to fit.
         PfedsamError: as ``answer_round``; PFS-601 when there is state of another kind.
     """
     trained = open_global(run_folder, site)
     run = trained.run
-    if not METHODS[run.method].closing:
-        raise SettingsError("PFS-103", f"a run of {run.method} has nothing that a site fits to its own data")
     # A run that was stopped early is taken for what it is: its newest round is the last one. The newcomer has
-    # no steps of rounds behind it, so its learning rates begin at the start, alone and with the others alike.
+    # no personal steps of rounds behind it, so its learning rates begin at the start.
     flat = dict(to_flat(run)) | {
         "rounds": trained.round,
-        "training.global-steps": 0,
         "training.local-steps": 0,
         "training.personal-from": 1,
+        "evaluation.alone": True,
     }
     if steps is not None:
         flat |= {"training.closing-steps": steps}
@@ -48,4 +49,4 @@ def onboard(run_folder: Path, site: SiteSettings, steps: int | None = None) -> R
         deadline_s=run.federation.round_deadline_s,
         broadcast=digest(trained.shared),
     )
-    return answer_round(request, trained.shared, site)[0]
+    return answer_round(request, trained.shared, site, recall)[0]

@@ -190,7 +190,10 @@ class Work:
         return replace(personal, tensors=kept, optimiser=result.optimiser, own=packed)
 
     def alone(self, personal: Personal) -> Personal:
-        """The model trained without the federation, a round further."""
+        """The model trained without the federation, a round further.
+
+        A site whose first round is the last one has them all before it.
+        """
         start = perf_counter()
         if personal.alone is None:
             raise ValueError("the model trained alone was not kept")
@@ -201,9 +204,12 @@ class Work:
             return (number - 1) * training.global_steps + max(0, number - late) * training.local_steps
 
         first, until = before(self.number), before(rounds + 1)
-        steps = training.closing_steps if self.closing else before(self.number + 1) - first
+        total = until + training.closing_steps
+        if self.closing and not personal.alone_optimiser:
+            first = 0
+        steps = total - first if self.closing else before(self.number + 1) - first
         packed, moments, loss = self._copy(
-            "alone", personal.alone, personal.alone_optimiser, steps, first, until + training.closing_steps
+            "alone", personal.alone, personal.alone_optimiser, steps, first, total
         )
         self.note("loss.alone", loss)
         self.spent("alone", start)

@@ -11,7 +11,7 @@ from experiments_small import SMALL, small
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.data.phantoms import write_phantoms
-from pfedsam_flower.errors import FederationError, StoreError
+from pfedsam_flower.errors import FederationError, SettingsError, StoreError
 from pfedsam_flower.experiments import campaign, running
 from pfedsam_flower.experiments.exchange import exchange_report
 from pfedsam_flower.experiments.memory import Memory
@@ -208,13 +208,21 @@ def test_own_experts_give_the_personal_model_and_others_another(listing: Path, t
 def test_a_newcomer_fits_its_part_on_few_patients(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "three", n_sites=3, patients=4, slices=1, size=48)
     sites = sites_from_file(tmp_path / "three" / "sites.toml")
-    protocol = small(tmp_path, sites, ["pfedsam"], experiment="onboarding")
-    run = runs_of(protocol)[0]
-    assert running.run_one(protocol, run, tmp_path, None).state == "made"
-    record = read_record(run_path(tmp_path, run.id))
+    names = ["local", "fedavg-lora", "fedavg-local-blend", "pfedsam", "pfedsam-deployed"]
+    protocol = small(tmp_path, sites, names, experiment="onboarding")
+    runs = [run for run in runs_of(protocol) if run.unseen == sites[0].site]
+    memory = Memory(tmp_path / "memory")
+    fedavg, run = runs
+    assert [running.run_one(protocol, one, tmp_path, memory).state for one in runs] == ["made", "made"]
+    record, other = (read_record(run_path(tmp_path, one.id)) for one in (run, fedavg))
     rows = models_of(record, "pfedsam", "personal")
     assert list(rows) == ["pfedsam, 0", "pfedsam, 1", "pfedsam, 2", "pfedsam, 4", "pfedsam, all"]
-    for model in rows.values():
+    alone, blend = models_of(other, "local", "alone"), models_of(other, "blend", "deployed")
+    assert list(alone) == ["local, 1", "local, 2", "local, 4", "local, all"]
+    assert list(blend) == ["blend, 0", "blend, 1", "blend, 2", "blend, 4", "blend, all"]
+    assert models_of(other, "fedavg-lora", "global") == {"fedavg-lora, 0": "global"}
+    deployed = models_of(record, "deployed", "deployed")
+    for model in {*rows.values(), *deployed.values(), *alone.values()}:
         own = [row for row in record["scores"] if row["model"] == model and row["name"] == "organ"]
         assert {row["site"] for row in own} == {run.unseen}
         assert sorted(row["patient"] for row in own) == sorted({row["patient"] for row in own})
@@ -222,6 +230,10 @@ def test_a_newcomer_fits_its_part_on_few_patients(tmp_path: Path) -> None:
     voxels = {m: [r["predicted"] for r in record["scores"] if r["model"] == m] for m in rows.values()}
     assert voxels["personal of 1"] == voxels["personal of 4"], "a fold of four leaves one patient to train"
     assert voxels["personal of 1"] != voxels["global"]
-    comparison, _ = campaign.report(protocol, [run], tmp_path, tmp_path / "report", method="pfedsam")
-    assert [row.row for row in comparison.rows] == list(rows)
-    assert (comparison.method, comparison.reference) == ("pfedsam, all", "pfedsam, 0")
+    taken = [[r for r in one["scores"] if r["model"] == "alone of 1"] for one in (record, other)]
+    assert taken[0] == taken[1]
+    comparison, _ = campaign.report(protocol, runs, tmp_path, tmp_path / "report", method="pfedsam-deployed")
+    assert [row.row for row in comparison.rows][:6] == [*alone, "fedavg-lora, 0", "fedavg-local-blend, 0"]
+    assert (comparison.method, comparison.reference) == ("pfedsam-deployed, all", "pfedsam-deployed, 0")
+    with pytest.raises(SettingsError, match="PFS-101.*local"):
+        campaign.check_method(protocol, "local")

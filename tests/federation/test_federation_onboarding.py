@@ -8,7 +8,6 @@ import pytest
 from federation_runs import start
 
 from pfedsam_flower.cli.__main__ import main
-from pfedsam_flower.errors import SettingsError
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.site import training
 from pfedsam_flower.site.onboarding import onboard
@@ -32,8 +31,9 @@ def test_a_new_hospital_fits_its_part_sends_nothing_and_can_predict(
         training, "falling", lambda first, total: rates.append((first, total)) or falling(first, total)
     )
     reply = onboard(run, new, steps=2)
-    # the others' rounds are not the newcomer's: its rates begin at the start, with the others and alone
-    assert rates == [(0, 2), (0, 2)]
+    # the others' rounds are not the newcomer's: its rates begin at the start; alone it has their steps, too
+    alone = flat["training.global-steps"] + 2
+    assert rates == [(0, 2), (0, alone)]
     assert reply.kind == "close"
     assert reply.round == 2
     assert {"test.dice.global", "test.dice.personal", "test.dice.alone"} <= set(reply.metrics)
@@ -53,9 +53,15 @@ def test_a_new_hospital_fits_its_part_sends_nothing_and_can_predict(
     assert f"--site {new.site}" in shown
 
 
-def test_a_method_without_a_personal_part_is_refused(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
+def test_where_nothing_is_personal_a_new_hospital_mixes_the_average_with_training_alone(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
     flat = flat | {"rounds": 1, "method": "fedavg", "federation.sites": ",".join(s.site for s in sites[:2])}
-    start(flat, sites[:2])
-    with pytest.raises(SettingsError, match="PFS-103.*fedavg"):
-        onboard(Path(flat["coordinator.folder"]) / "test", sites[2])
-    assert not (Path(sites[2].state) / "test" / sites[2].site).exists()
+    # the others did without it
+    start(flat | {"evaluation.alone": False}, sites[:2])
+    run = Path(flat["coordinator.folder"]) / "test"
+    reply = onboard(run, sites[2], steps=1)
+    assert {"mix.global", "mix.alone"} == {name for name in reply.metrics if name.startswith("mix.")}
+    assert "loss.local" not in reply.metrics
+    assert reply.metrics["loss.alone"] > 0
+    assert set(open_trained(run, "deployed", sites[2]).shares) == {"global", "alone"}
