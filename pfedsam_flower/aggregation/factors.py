@@ -21,8 +21,8 @@ def pairs(tensors: Tensors) -> list[tuple[str, str]]:
 
 def split(tensors: Tensors, packed: np.ndarray) -> dict[str, np.ndarray]:
     """The tensors of a packed array in float64, by key."""
-    sizes = np.cumsum([int(np.prod(shape)) for _, shape in tensors])[:-1]
-    parts = np.split(packed.astype(np.float64), sizes)
+    ends = np.cumsum([int(np.prod(shape)) for _, shape in tensors], dtype=int)
+    parts = np.split(packed.astype(np.float64), ends)[:-1]  # what is behind the last end is empty
     return {key: part.reshape(shape) for (key, shape), part in zip(tensors, parts, strict=True)}
 
 

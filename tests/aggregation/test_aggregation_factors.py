@@ -18,6 +18,12 @@ N_VALUES = RANK * (INSIDE + OUTSIDE) + 3
 A, B, TOKENS = (key for key, _ in TENSORS)
 
 
+def test_where_nothing_is_shared_no_factor_is_averaged() -> None:
+    nothing = np.zeros(0, np.float32)
+    assert split([], nothing) == {}
+    assert factor_errors([], nothing, {"site0": nothing}, {"site0": 1}) == {}
+
+
 @st.composite
 def rounds(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, int]]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))

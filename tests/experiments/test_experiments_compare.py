@@ -205,6 +205,15 @@ def test_own_experts_give_the_personal_model_and_others_another(listing: Path, t
     assert "| Patients of | global | experts of harbour | experts of north | Own over others |" in text
 
 
+def test_a_row_that_shares_nothing_runs_to_its_end(listing: Path, tmp_path: Path) -> None:
+    protocol = small(tmp_path, sites_from_file(listing), ["local-lmoe"])
+    outcome = running.run_one(protocol, runs_of(protocol)[0], tmp_path, None)
+    assert (outcome.state, outcome.text) == ("made", "")
+    record = read_record(run_path(tmp_path, outcome.run.id))
+    assert record["parameters"]["shared"] == 0 < record["parameters"]["personal"]
+    assert "personal" in {row["model"] for row in record["scores"]}
+
+
 def test_a_newcomer_fits_its_part_on_few_patients(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "three", n_sites=3, patients=4, slices=1, size=48)
     sites = sites_from_file(tmp_path / "three" / "sites.toml")
