@@ -190,27 +190,21 @@ class Work:
         return replace(personal, tensors=kept, optimiser=result.optimiser, own=packed)
 
     def alone(self, personal: Personal) -> Personal:
-        """The model trained without the federation, a round further.
-
-        A site whose first round is the last one has them all before it.
-        """
+        """The model trained without the federation a round further; all rounds where the first is the last."""
         start = perf_counter()
         if personal.alone is None:
             raise ValueError("the model trained alone was not kept")
-        training, rounds = self.run.training, self.run.rounds
-        late = training.personal_from
+        training = self.run.training
+        begin, moments = personal.alone, personal.alone_optimiser
 
         def before(number: int) -> int:
-            return (number - 1) * training.global_steps + max(0, number - late) * training.local_steps
+            late = max(0, number - training.personal_from)
+            return (number - 1) * training.global_steps + late * training.local_steps
 
-        first, until = before(self.number), before(rounds + 1)
-        total = until + training.closing_steps
-        if self.closing and not personal.alone_optimiser:
-            first = 0
-        steps = total - first if self.closing else before(self.number + 1) - first
-        packed, moments, loss = self._copy(
-            "alone", personal.alone, personal.alone_optimiser, steps, first, total
-        )
+        total = before(self.run.rounds + 1) + training.closing_steps
+        first = 0 if self.closing and not moments else before(self.number)
+        steps = (total if self.closing else before(self.number + 1)) - first
+        packed, moments, loss = self._copy("alone", begin, moments, steps, first, total)
         self.note("loss.alone", loss)
         self.spent("alone", start)
         return replace(personal, alone=packed, alone_optimiser=moments)
