@@ -190,7 +190,7 @@ class Work:
         return replace(personal, tensors=kept, optimiser=result.optimiser, own=packed)
 
     def alone(self, personal: Personal) -> Personal:
-        """The model trained without the federation a round further; all rounds where the first is the last."""
+        """The model trained without the federation a round on; all rounds where the first is the last."""
         start = perf_counter()
         if personal.alone is None:
             raise ValueError("the model trained alone was not kept")
