@@ -16,7 +16,7 @@ from ..errors import StoreError
 from ..reports.history import History, collect, read_events
 from ..settings.site import SiteSettings
 from ..site.paths import store_folder
-from ..site.recall import Recall
+from ..site.recall import Recall, forgetful
 from ..site.scores import FILE, CaseScore, read_scores
 from .elsewhere import exchanged_scores, unseen_scores
 from .onboarding import onboarded_scores
@@ -44,7 +44,7 @@ def record_of(
     sites: Sequence[SiteSettings],
     folder: Path,
     facts: Mapping[str, Any],
-    recall: Recall,
+    recall: Recall = forgetful,
 ) -> Record:
     """The record of a run that has just ended.
 
