@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 NAMES = {
-    "alone": "trained alone, as long as the others did",
+    "alone": "trained alone, all global and closing steps",
     "global": "the others' model as it is",
     "personal": "with its own part",
     "deployed": "the mix that it would deploy",
