@@ -7,7 +7,7 @@ pixels 0..255 ─ normalise ─ patches + positions ─ blocks ─ neck ─ deco
                                                    class tokens, upscaling … (shared)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -17,6 +17,7 @@ from .decoder import ClassDecoder
 from .lmoe import LMoE
 from .lora import PrivateLora
 from .neck import Branch
+from .roles import Role
 
 
 class PFedSAM(nn.Module):
@@ -72,6 +73,16 @@ class PFedSAM(nn.Module):
         if isinstance(encoder.pos_embed, nn.Parameter) and encoder.pos_embed.requires_grad:
             return False
         return not any(p.requires_grad for part in parts for p in part.parameters())
+
+    def trunk_state(self, roles: Mapping[str, Role]) -> dict[str, Tensor]:
+        """What of the trunk is not frozen, by name: with the backbone, all that ``trunk`` depends on."""
+        parts = ["patch_embed.", "pos_embed", *(f"blocks.{i}." for i in range(self.first_personal_block))]
+        within = tuple(f"image_encoder.{part}" for part in parts)
+        return {
+            name: values
+            for name, values in self.state_dict().items()
+            if roles[name] != "frozen" and name.startswith(within)
+        }
 
     @contextmanager
     def personalised(self, on: bool) -> Iterator[None]:

@@ -1,5 +1,8 @@
 """A case → logits on the grid of its slices."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -7,6 +10,9 @@ from ..data.fitting import InputRule, Spacing, channel_places, fit
 from ..model.pfedsam import PFedSAM
 
 SLICES_AT_ONCE = 8
+
+Tokens = Callable[[int, Callable[[], torch.Tensor]], torch.Tensor]
+"""A group's first slice, and what makes the trunk's tokens of the group → these, made or remembered."""
 
 
 def predict_logits(
@@ -27,13 +33,25 @@ def predict_logits(
     return enlarged(logits, rule.size, valid, image.shape[1:3], model.device)
 
 
+def made(first: int, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """Tokens that nobody remembers."""
+    return make()
+
+
 @torch.inference_mode()
 def decoder_logits(
-    model: PFedSAM, image: np.ndarray, rule: InputRule, spacing_mm: Spacing, *, personal: bool
+    model: PFedSAM,
+    image: np.ndarray,
+    rule: InputRule,
+    spacing_mm: Spacing,
+    *,
+    personal: bool,
+    tokens: Tokens = made,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """What the decoder says of each slice, float32 [D, K, L, L], and the part (h, w) of it that is image.
 
     Args: as ``predict_logits``; (h, w) are pixels of the square.
+        tokens: gives those of ``model.trunk``, [B, h, w, D] of up to ``SLICES_AT_ONCE`` slices.
     """
     found = []
     valid = (0, 0)
@@ -41,8 +59,8 @@ def decoder_logits(
         for start in range(0, len(image), SLICES_AT_ONCE):
             shown = range(start, min(start + SLICES_AT_ONCE, len(image)))
             pixels, valid = _squares(image, shown, rule, spacing_mm)
-            sizes = torch.tensor([valid] * len(shown), device=model.device)
-            found.append(model(torch.from_numpy(pixels).to(model.device), sizes).float().cpu().numpy())
+            seen = tokens(start, partial(_seen, model, pixels, valid))
+            found.append(model.tail(seen).float().cpu().numpy())
     return np.concatenate(found), valid
 
 
@@ -70,6 +88,12 @@ def to_own_grid(
     """
     height, width = valid
     return _resize(_resize(logits, (size, size))[..., :height, :width], shape)
+
+
+def _seen(model: PFedSAM, pixels: np.ndarray, valid: tuple[int, int]) -> torch.Tensor:
+    """The trunk's tokens of some slices; contiguous, for arithmetic may depend on how they lie in memory."""
+    sizes = torch.tensor([valid] * len(pixels), device=model.device)
+    return model.trunk(torch.from_numpy(pixels).to(model.device), sizes).contiguous()
 
 
 def _squares(

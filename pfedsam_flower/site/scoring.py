@@ -1,9 +1,12 @@
 """What the models of a site are worth: on validation in each round, on its test cases at the end."""
 
 import hashlib
+from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+import torch
 
 from ..contract.methods import METHODS
 from ..contract.schema import digest
@@ -12,8 +15,8 @@ from ..data.fitting import input_rule
 from ..evaluation.score import Tally, chosen_mix, mixed
 from ..learning.losses import teacher_quality
 from ..model.exchange import import_shared
-from ..prediction.predictor import decoder_logits, enlarged
-from .recall import Arrays
+from ..prediction.predictor import Tokens, decoder_logits, enlarged, made
+from .recall import Arrays, forgetful, tensors_digest
 from .scores import CaseScore, case_scores
 from .store import Personal
 from .training import Work
@@ -113,8 +116,7 @@ def _of_shared(work: Work, case: CaseData, packed: np.ndarray) -> np.ndarray:
             import_shared(model, contract, work.broadcast)
         return {"logits": logits, "valid": np.array(valid)}
 
-    pixels = hashlib.sha256(np.ascontiguousarray(case.image).tobytes()).hexdigest()
-    found = work.recalled(["logits", case.case.id, pixels, case.spacing_mm, digest(packed)], make)
+    found = work.recalled(["logits", *_known_by(case), digest(packed)], make)
     height, width = (int(n) for n in found["valid"])
     return enlarged(
         found["logits"], work.run.image.size, (height, width), case.image.shape[1:3], model.device
@@ -126,14 +128,42 @@ def _predicted(work: Work, case: CaseData, own: np.ndarray | None) -> np.ndarray
     if own is not None:
         import_shared(work.built.model, work.built.contract, own)
     try:
-        logits, valid = _decoded(work, case, personal=True)
+        # a copy of its own is no other row's
+        tokens = _remembered(work, case) if own is None else made
+        logits, valid = _decoded(work, case, personal=True, tokens=tokens)
     finally:
         if own is not None:
             import_shared(work.built.model, work.built.contract, work.broadcast)
     return enlarged(logits, work.run.image.size, valid, case.image.shape[1:3], work.built.model.device)
 
 
-def _decoded(work: Work, case: CaseData, *, personal: bool) -> tuple[np.ndarray, tuple[int, int]]:
+def _decoded(
+    work: Work, case: CaseData, *, personal: bool, tokens: Tokens = made
+) -> tuple[np.ndarray, tuple[int, int]]:
     model = work.built.model
     rule = input_rule(work.run.image, model.pixels.stretch)
-    return decoder_logits(model, case.image, rule, case.spacing_mm, personal=personal)
+    return decoder_logits(model, case.image, rule, case.spacing_mm, personal=personal, tokens=tokens)
+
+
+def _remembered(work: Work, case: CaseData) -> Tokens:
+    """What the first block with experts sees of a case: computed once for all rows that share the trunk.
+
+    Training has no use for it, for each of its steps augments the images anew.
+    """
+    model = work.built.model
+    # a GPU makes tokens faster than a disk gives them
+    if work.recall is forgetful or model.device.type != "cpu":
+        return made
+    trunk = tensors_digest(model.trunk_state(work.built.roles))
+    known = [*_known_by(case), model.first_personal_block, trunk]
+
+    def tokens(first: int, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        found = work.recalled(["tokens", first, *known], lambda: {"tokens": make().numpy()})
+        return torch.from_numpy(found["tokens"])
+
+    return tokens
+
+
+def _known_by(case: CaseData) -> list[Any]:
+    pixels = hashlib.sha256(np.ascontiguousarray(case.image).tobytes()).hexdigest()
+    return [case.case.id, pixels, case.spacing_mm]

@@ -93,16 +93,17 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_remembered_steps_change_nothing_but_the_time(listing: Path, tmp_path: Path) -> None:
-    protocol = small(tmp_path, sites_from_file(listing), ["fedavg-lora", "pfedsam"])
-    fedavg, pfedsam = (run for run in runs_of(protocol) if run.fold == 0)
+    protocol = small(tmp_path, sites_from_file(listing), ["fedavg-lora", "pfedsam", "uniform-gate"])
+    fedavg, pfedsam, uniform = (run for run in runs_of(protocol) if run.fold == 0)
     memory = Memory(tmp_path / "memory")
-    assert running.run_one(protocol, fedavg, tmp_path, memory).state == "made"
+    for run in (fedavg, pfedsam):
+        assert running.run_one(protocol, run, tmp_path, memory).state == "made"
+    assert read_record(run_path(tmp_path, pfedsam.id))["recalled"]["hits"] > 0, "its averages are FedAvg's"
     records = []
     for output, known in ((tmp_path, memory), (tmp_path / "without", None)):
-        assert running.run_one(protocol, pfedsam, output, known).state == "made"
-        records.append(read_record(run_path(output, pfedsam.id)))
-    assert records[0]["recalled"]["hits"] > 0, "its averages are FedAvg's"
-    assert records[0]["recalled"]["misses"] == 0
+        assert running.run_one(protocol, uniform, output, known).state == "made"
+        records.append(read_record(run_path(output, uniform.id)))
+    assert records[0]["recalled"]["misses"] == 0, "and its experts see what pfedsam's see"
     assert records[1]["recalled"]["hits"] == 0
     assert without_time(records[0]) == without_time(records[1])
 
