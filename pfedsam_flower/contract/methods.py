@@ -75,6 +75,11 @@ class Method:
         return bool(self.personal) or self.own_copy
 
     @property
+    def splits_lora(self) -> bool:
+        """Whether of LoRA's two factors one is averaged and the other stays."""
+        return bool(set(LORA) & set(self.shared)) and bool(set(LORA) & set(self.personal))
+
+    @property
     def experts(self) -> bool:
         """Whether the model has L-MoE (or its adapter of one expert)."""
         return "experts" in (*self.shared, *self.personal)

@@ -29,7 +29,7 @@ FEDERATION = "compare"
 """Name of the federation in every run, so that equal steps of different runs are equal."""
 POOLED = "pooled"
 """Name of the one site that has everybody's patients."""
-ADDED: dict[str, Scalar] = {}
+ADDED: dict[str, Scalar] = {"training.orthogonality": 0.0}
 """Settings that came after runs had been made, with the value that changes nothing: with it they are left out
 of the id, so that those runs are still found."""
 Experiment = Literal["main", "leave-one-out", "onboarding", "wrong-expert"]

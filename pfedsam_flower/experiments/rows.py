@@ -90,11 +90,17 @@ ROWS: dict[str, Row] = {
     # without LoRA in the decoder only the encoder's half of IAT would be left
     "iat-share": _method(
         "iat-share",
-        "encoder: B averaged, A kept; decoder, with LoRA of its own: the other way round (IAT)",
+        "encoder: B averaged, A kept; decoder, with LoRA of its own: the other way round",
         decoder__mode="lora-heads",
     ),
+    "iat": _method(
+        "iat-share",
+        "iat-share, its averaged factors kept from following the site's (IAT)",
+        decoder__mode="lora-heads",
+        training__orthogonality=0.1,
+    ),
     "iat-share-mirror": _method(
-        "iat-share-mirror", "the same with A and B exchanged", decoder__mode="lora-heads"
+        "iat-share-mirror", "iat-share with A and B exchanged", decoder__mode="lora-heads"
     ),
     "fedper": _method("fedper", "LoRA averaged, decoder kept (FedPer)"),
     "fedbn": _method("fedbn", "LoRA and decoder averaged, LayerNorms kept (after FedBN)"),

@@ -20,6 +20,7 @@ from ..settings.run import TrainingSettings
 from .batches import Batch
 from .losses import distillation_loss, task_loss
 from .optim import Moments, adamw_step, clip_gradients
+from .orthogonality import begun
 
 Factor = Callable[[int], float]
 """Step of the phase, from 0 → what the learning rate is multiplied with."""
@@ -150,6 +151,8 @@ def joint_phase(
 ) -> PhaseResult:
     """Train shared and personal parameters together; the moments of the latter alone are kept.
 
+    With ``training.orthogonality`` the loss has IAT's term, see ``learning.orthogonality``.
+
     Args:
         teacher: the global model's shared parameters, by name; teaches with ``distillation_weight`` above 0.
     """
@@ -157,6 +160,7 @@ def joint_phase(
     named = trainable(model)
     shared = {name: p for name, p in named.items() if roles[name] == "shared"}
     personal = {name: p for name, p in named.items() if roles[name] == "personal"}
+    term = begun(named, roles) if training.orthogonality else None
     fresh: Moments = {}
     moments = _on_device(optimiser, model.device)
     losses = []
@@ -170,9 +174,13 @@ def joint_phase(
             with model.personalised(True):
                 logits = model(batch.images, batch.valid).float()
             task, loss = _loss(logits, batch, told, distillation_weight, temperature)
+        if term is not None:
+            loss = loss + training.orthogonality * term.term(named)
         _gradients(loss, named, training)
         _move(shared, fresh, training.learning_rate_shared * factor(step), training)
         _move(personal, moments, training.learning_rate_personal * factor(step), training)
+        if term is not None:
+            term.follow(named)
         losses.append(float(task.detach()))
     set_trainable(model, roles, None)
     return PhaseResult(_mean(losses), _on_cpu(moments))

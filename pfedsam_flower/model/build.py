@@ -48,6 +48,11 @@ def problems(run: RunSettings) -> list[str]:
     method = METHODS.get(run.method)
     if run.aggregation.rule == "residual" and method and not {"lora-a", "lora-b"} <= set(method.shared):
         found.append(f"aggregation.rule = 'residual': {run.method} does not average both of LoRA's factors")
+    if run.training.orthogonality and method and not method.splits_lora:
+        found.append(
+            f"training.orthogonality = {run.training.orthogonality:g}: it is for methods that average one "
+            "factor of LoRA and keep the other: fedsa, iat-share, iat-share-mirror; take one, or set 0"
+        )
     if backbone.pixels.stretch and run.image.spacing_mm:
         found.append(
             f"image.spacing-mm = {run.image.spacing_mm:g}: {run.backbone.name} stretches every image to its "

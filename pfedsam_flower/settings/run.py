@@ -127,6 +127,9 @@ class TrainingSettings(Section):
         description="Learning rates: constant, or falling to a twentieth over the second half of a run's steps.")
     proximal: float = Field(0.0, ge=0, le=100,
         description="Pull towards the broadcast, mu of mu/2 |w - broadcast|^2: FedProx in the global phase, Ditto in its own.")
+    orthogonality: float = Field(0.0, ge=0, le=10,
+        description="Weight of IAT's term: averaged factors of LoRA do not follow those that a site keeps "
+        "(fedsa, iat-share, iat-share-mirror).")
     augment: bool = Field(True, description="Flips, small affine moves, contrast, gamma and noise on training samples.")
     precision: Literal["float32", "bfloat16"] = Field("float32",
         description="bfloat16 runs the network under autocast; needs hardware that has it.")

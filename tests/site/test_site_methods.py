@@ -10,7 +10,7 @@ import torch
 from pfedsam_flower.contract.methods import METHODS
 from pfedsam_flower.data.phantoms import write_phantoms
 from pfedsam_flower.data.samples import SiteData, load_site
-from pfedsam_flower.model.build import Built, build
+from pfedsam_flower.model.build import Built, build, problems
 from pfedsam_flower.model.exchange import export_shared
 from pfedsam_flower.settings.run import RunSettings
 from pfedsam_flower.settings.sources import findings, sites_from_file
@@ -204,6 +204,34 @@ def test_a_setting_changes_what_it_is_about(changes: dict[str, Any], what: str, 
     else:
         assert np.array_equal(base[2].delta, other[2].delta)
         assert base[3].metrics.get("loss.local") != other[3].metrics.get("loss.local")
+
+
+@pytest.mark.parametrize("name", ["iat-share", "iat-share-mirror", "fedsa"])
+def test_orthogonality_changes_what_a_site_sends(name: str, data: SiteData) -> None:
+    found = []
+    for weight in (0.0, 1.0):
+        run = settings(
+            method=name,
+            **{
+                "rounds": 2,
+                "training.global-steps": 4,
+                "decoder.mode": "lora-heads",
+                "training.orthogonality": weight,
+            },
+        )
+        built, start, first, _ = rounds(run, data)
+        assert first.delta is not None
+        after = start + first.delta
+        second = site_round("train", 2, after, built, data, first.personal, run, "hospital")
+        found.append((first.delta, second.delta))
+    (first_without, second_without), (first_with, second_with) = found
+    assert np.array_equal(first_without, first_with), "B is zero at the start: there is no direction yet"
+    assert not np.array_equal(second_without, second_with)
+
+
+def test_orthogonality_is_refused_where_no_pair_is_divided() -> None:
+    (problem,) = problems(settings(method="pfedsam", **{"training.orthogonality": 0.1}))
+    assert problem.startswith("training.orthogonality = 0.1: it is for methods that average one factor")
 
 
 def test_alternating_rounds_rest_one_factor(data: SiteData) -> None:
