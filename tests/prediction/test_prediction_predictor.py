@@ -32,11 +32,12 @@ def test_what_is_on_one_side_stays_there(built: Built, monkeypatch: pytest.Monke
     """With a network that answers the picture's own brightness, the mask lies on the bright part."""
     import torch
 
-    def brightness(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    def brightness(images: torch.Tensor) -> torch.Tensor:
         grey = images.mean(1, keepdim=True) - 127
         return torch.nn.functional.adaptive_avg_pool2d(grey, 16).repeat(1, 2, 1, 1)
 
-    monkeypatch.setattr(built.model, "forward", brightness)
+    monkeypatch.setattr(built.model, "trunk", lambda images, valid: images)
+    monkeypatch.setattr(built.model, "tail", brightness)
     image = np.zeros((1, 60, 120, 1), np.float32)
     image[:, 15:45, 60:] = 255
     mask = predict_logits(built.model, image, RULE, None, personal=True)[0, 0] > 0
