@@ -31,7 +31,7 @@ def settings_of(row: Row, base: Mapping[str, Scalar], n_sites: int, budget: Budg
         return flat  # the plan says what is wrong with it
     total = sum(_steps(common))
     if row.spread:
-        flat |= _spread(flat)
+        flat |= _spread(flat, sum(_steps(common)[1:]))
     if budget == "total" or not method.shared:
         flat |= _whole_budget(flat, method, total)
     if row.pooled:
@@ -39,12 +39,16 @@ def settings_of(row: Row, base: Mapping[str, Scalar], n_sites: int, budget: Budg
     return flat
 
 
-def _spread(flat: Flat) -> Flat:
-    """The personal steps in equal parts over all rounds and the closing round, which takes the rest."""
+def _spread(flat: Flat, own: int) -> Flat:
+    """``own`` personal steps in equal parts over all rounds and the closing round, which takes the rest.
+
+    Where the row has no closing steps the rounds take all of them, rounded up.
+    """
     rounds = _whole(flat, "rounds")
-    _, own, closing = _steps(flat)
-    each = (own + closing) // (rounds + 1)
-    return {LATE: 1, LOCAL: each, CLOSING: own + closing - rounds * each}
+    if not _whole(flat, CLOSING):
+        return {LATE: 1, LOCAL: -(-own // rounds)}
+    each = own // (rounds + 1)
+    return {LATE: 1, LOCAL: each, CLOSING: own - rounds * each}
 
 
 def _whole_budget(flat: Flat, method: Method, total: int) -> Flat:

@@ -5,7 +5,7 @@ Rows with the same settings share one run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..settings.sources import refuse, suggest
@@ -53,6 +53,11 @@ def _method(name: str, sentence: str, model: Model = "personal", **changes: Scal
 def _ablation(sentence: str, **changes: Scalar) -> Row:
     """pFedSAM with something taken away or changed."""
     return Row(sentence, {"method": "pfedsam", **NOT_ALONE, **_keys(changes)}, "personal")
+
+
+def _interleaved(sentence: str, **changes: Scalar) -> Row:
+    """An ablation of pFedSAM with a local phase in every round."""
+    return replace(_ablation(sentence, **changes), spread=True)
 
 
 def _keys(changes: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -143,12 +148,7 @@ ROWS: dict[str, Row] = {
         "personal",
         spread=True,
     ),
-    "interleaved": Row(
-        "pfedsam with its personal steps in all rounds",
-        {"method": "pfedsam", **NOT_ALONE},
-        "personal",
-        spread=True,
-    ),
+    "interleaved": _interleaved("pfedsam with its personal steps in all rounds"),
     "constant-rates": _ablation("learning rates that do not fall", training__schedule="constant"),
     "neck-branch": _ablation("a personal branch in the neck beside the experts", neck__rank=32),
     "no-lmoe": Row("pfedsam without its L-MoE, which is FedAvg: the run of fedavg-lora", FEDAVG),
@@ -159,17 +159,28 @@ ROWS: dict[str, Row] = {
     "place-late": _ablation("experts in the last third of the blocks", lmoe__blocks="last-third"),
     "place-all": _ablation("experts in every block", lmoe__blocks="all"),
     "no-distillation": _ablation("nobody teaches", distillation__direction="none"),
-    "reverse-distillation": _ablation(
-        "the personalised model teaches the global one", distillation__direction="personal-to-global"
+    # fresh experts have nothing to teach, so here there are personal steps in all rounds
+    "reverse-distillation": _interleaved(
+        "interleaved, and the personalised model teaches the global one",
+        distillation__direction="personal-to-global",
     ),
-    "both-distillation": _ablation("both teach each other", distillation__direction="both"),
-    "global-first": _ablation("the global phase comes first", training__phase_order="global-first"),
+    "both-distillation": _interleaved(
+        "interleaved, and both teach each other", distillation__direction="both"
+    ),
+    # both phases start from the broadcast: their order matters only where the personalised model teaches
+    "global-first": _interleaved(
+        "both-distillation with the global phase first",
+        distillation__direction="both",
+        training__phase_order="global-first",
+    ),
     "coupled": Row(
         "experts and shared parameters trained together",
         {"method": "pfedsam-coupled", **NOT_ALONE},
         "personal",
     ),
-    "no-closing": _ablation("nothing is trained after the last average", training__closing_steps=0),
+    "no-closing": _interleaved(
+        "interleaved, and nothing is trained after the last average", training__closing_steps=0
+    ),
 }
 
 

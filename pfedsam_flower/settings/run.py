@@ -121,7 +121,8 @@ class TrainingSettings(Section):
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW weight decay, both phases.")
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm of a step.")
     phase_order: Literal["local-first", "global-first"] = Field("local-first",
-        description="Which phase comes first in a round; both start from the broadcast.")
+        description="Which phase comes first in a round. Both start from the broadcast, so it matters only where the "
+        "personalised model teaches.")
     personal_from: int = Field(1, ge=1, description="First round with a local phase.")
     schedule: Literal["constant", "falling"] = Field("falling",
         description="Learning rates: constant, or falling to a twentieth over the second half of a run's steps.")

@@ -313,3 +313,18 @@ def test_a_spread_row_takes_the_same_personal_steps_in_all_rounds() -> None:
     assert (
         steps_taken(flat, "personal")[1] == steps_taken(settings_of(ROWS["pfedsam"], late, 4), "personal")[1]
     )
+
+
+def test_without_a_closing_round_the_rounds_take_its_steps() -> None:
+    late = {"rounds": 8, "training.local-steps": 0, "training.personal-from": 9, "training.closing-steps": 42}
+    flat = settings_of(ROWS["no-closing"], late, 4)
+    assert (flat["training.local-steps"], flat["training.closing-steps"]) == (6, 0)
+    assert steps_taken(flat, "personal")[1] == 48
+
+
+@pytest.mark.parametrize("name", ["reverse-distillation", "both-distillation", "global-first"])
+def test_where_the_personalised_model_teaches_it_has_been_trained(name: str) -> None:
+    late = {"rounds": 8, "training.local-steps": 0, "training.personal-from": 9, "training.closing-steps": 40}
+    flat = settings_of(ROWS[name], late, 4)
+    assert flat["training.personal-from"] == 1
+    assert flat["training.local-steps"] > 0
