@@ -76,7 +76,7 @@ ROWS: dict[str, Row] = {
     "fedavg-local-blend": Row("FedAvg and training alone, mixed on validation", FEDAVG, "deployed"),
     "fedavg-lora-ft": Row("FedAvg, then fine-tuned at each site in the closing round", TUNED, "personal"),
     "fedavg-lora-ft-blend": Row("the same, mixed with the average on validation", TUNED, "blend"),
-    # whole blocks do not bear the learning rate of adapters: of 1e-3 and 1e-4 the better one on validation
+    # whole blocks do not bear the learning rate of adapters: of 1e-3, 3e-4 and 1e-4 the best on validation
     "fedsam": _method(
         "fedsam",
         "all of SAM averaged, no adapters, a tenth of the learning rate",

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..aggregation.factors import pairs
 from ..model.roles import Role
 
 KEPT, EPSILON = 0.9, 1e-8
-"""Share of the moving average that stays at a step."""
+"""Share of the moving average that stays at a step; keeps a cosine finite."""
 
 
 @dataclass
@@ -64,11 +65,7 @@ class Orthogonality:
 
 def begun(named: Mapping[str, Tensor], roles: Mapping[str, Role]) -> Orthogonality:
     """The term at the start of a phase that trains ``named``."""
-    pairs = {}
-    for name in sorted(named):
-        if ".lora_" in name and name.endswith("_a"):
-            a, b = name, f"{name.removesuffix('_a')}_b"
-            if b in named and roles[a] != roles[b]:
-                pairs[a if roles[a] == "shared" else b] = (a, b)
-    values = {name: named[name].detach().clone() for pair in pairs.values() for name in pair}
-    return Orthogonality(pairs, values)
+    found = pairs([(name, tuple(named[name].shape)) for name in sorted(named)])
+    divided = {a if roles[a] == "shared" else b: (a, b) for a, b in found if roles[a] != roles[b]}
+    values = {name: named[name].detach().clone() for pair in divided.values() for name in pair}
+    return Orthogonality(divided, values)
