@@ -54,14 +54,14 @@ def warmed(weight: float, number: int, warmup_rounds: int) -> float:
     return weight * min(1.0, (number - 1) / warmup_rounds) if warmup_rounds else weight
 
 
-def teacher_quality(dice_global: float | None, dice_personal: float | None) -> float:
-    """How far the teacher may be trusted, 0..1, from validation: 1 while it is at most 0.05 Dice behind.
+def teacher_quality(teacher: float | None, student: float | None) -> float:
+    """How far a teacher may be trusted, 0..1, from validation Dice: 1 while it is at most 0.05 behind.
 
     Falls linearly to 0 at 0.25 behind; 1 when either number is undefined.
     """
-    if dice_global is None or dice_personal is None:
+    if teacher is None or student is None:
         return 1.0
-    return min(1.0, max(0.0, 1.0 - (dice_personal - dice_global - 0.05) / 0.20))
+    return min(1.0, max(0.0, 1.0 - (student - teacher - 0.05) / 0.20))
 
 
 def same_size(target: Tensor, size: int) -> Tensor:

@@ -100,3 +100,11 @@ def add_lmoe(
         block = encoder.blocks[number]
         lmoe = LMoE(block.mlp.lin1.in_features, experts, rank, gating, generator)
         block.mlp = MlpWithExperts(block.mlp, lmoe)
+
+
+def evenness(usage: Tensor) -> float:
+    """Entropy of a mean gate [E] over log E: 1 when all experts are used alike, 0 when one is used alone."""
+    values = [float(u) for u in usage]
+    if len(values) < 2:
+        return 1.0
+    return -sum(u * math.log(u) for u in values if u > 0) / math.log(len(values))

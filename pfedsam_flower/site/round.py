@@ -64,8 +64,8 @@ def site_round(
     personal = personal or fresh(built)
     import_shared(built.model, built.contract, broadcast)
     load_personal(built.model, built.roles, personal.tensors)
-    if kind == "train" and (number - 1) % run.evaluation.every == 0:
-        work.quality = validate(work, personal)
+    if work.validates:
+        validate(work, personal)
     method = METHODS[run.method]
     phases = method.closing if kind == "close" else method.round
     if run.training.phase_order == "global-first" and phases == ("local", "global"):

@@ -13,7 +13,6 @@ from ..contract.schema import digest
 from ..data.cases import CaseData
 from ..data.fitting import input_rule
 from ..evaluation.score import Tally, chosen_mix, mixed
-from ..learning.losses import teacher_quality
 from ..model.exchange import import_shared
 from ..prediction.predictor import Tokens, decoder_logits, enlarged, made
 from .recall import Arrays, forgetful, tensors_digest
@@ -22,18 +21,17 @@ from .store import Personal
 from .training import Work
 
 
-def validate(work: Work, personal: Personal) -> float:
-    """Validation Dice of the models as they are, noted; returns the teacher's quality."""
+def validate(work: Work, personal: Personal) -> None:
+    """Validation Dice of the models as they are, noted; it decides how far they may teach in this round."""
     start = perf_counter()
     tallies = {name: Tally() for name in _models(work, personal)}
     for case in work.data.validation:
         for name, values in _logits(work, case, personal).items():
             tallies[name].add(case, values)
-    scores = {name: one.dice for name, one in tallies.items()}
-    for name, score in scores.items():
+    work.validated = {name: one.dice for name, one in tallies.items()}
+    for name, score in work.validated.items():
         work.note(f"validation.dice.{name}", score)
     work.spent("evaluate", start)
-    return teacher_quality(scores.get("global"), scores.get("personal"))
 
 
 def close(work: Work, personal: Personal) -> list[CaseScore]:

@@ -17,11 +17,12 @@ from ..contract.software import software
 from ..data.samples import SiteData
 from ..data.transforms import augment
 from ..learning.batches import Batch, batches
-from ..learning.losses import warmed
+from ..learning.losses import teacher_quality, warmed
 from ..learning.phases import Factor, falling, global_phase, joint_phase, local_phase, steady
 from ..learning.seeds import derive
 from ..model.build import Built
 from ..model.exchange import export_shared, import_shared, personal_state
+from ..model.lmoe import evenness
 from ..model.roles import Role, resting
 from ..settings.run import RunSettings
 from .recall import Arrays, Recall, forgetful, samples_digest, tensors_digest
@@ -44,7 +45,7 @@ class Work:
     """One round's work; collects numbers and seconds on the way.
 
     Attributes:
-        quality: how far the teacher may be trusted, from this round's validation, 0..1.
+        validated: Dice of the models on this round's validation; empty where there was none.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Work:
     ) -> None:
         self.number, self.broadcast, self.built, self.data, self.run = number, broadcast, built, data, run
         self.site, self.recall = site, recall
-        self.quality = 1.0
+        self.validated: dict[str, float | None] = {}
         self.metrics: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
@@ -69,6 +70,17 @@ class Work:
         return self.number > self.run.rounds
 
     @property
+    def validates(self) -> bool:
+        """Whether the models are validated before this round's steps.
+
+        In the closing round only where a teacher must be trusted: fresh experts are level with it.
+        """
+        if not self.closing:
+            return (self.number - 1) % self.run.evaluation.every == 0
+        trained = "joint" in METHODS[self.run.method].round or self._personal_steps()[1] > 0
+        return trained and self._distillation("global-to-personal") > 0
+
+    @property
     def trains_alone(self) -> bool:
         """Whether a model is trained without the federation: only where the shared parameters are one."""
         return self.run.evaluation.alone and METHODS[self.run.method].has_global
@@ -76,9 +88,10 @@ class Work:
     def global_(self, personal: Personal) -> np.ndarray:
         """The delta of a global phase."""
         start = perf_counter()
-        training, distillation = self.run.training, self.run.distillation
+        distillation, steps = self.run.distillation, self.run.training.global_steps
         weight = self._distillation("personal-to-global")
-        steps = training.global_steps
+        ditto = "pull" in METHODS[self.run.method].round  # it pulls its copy, not what is averaged
+        training = self._without_pull() if ditto else self.run.training
         first, total = (self.number - 1) * steps, self.run.rounds * steps
 
         def make() -> Arrays:
@@ -96,7 +109,7 @@ class Work:
             return {"delta": after - self.broadcast, "loss": _loss(result.loss)}
 
         teacher = [weight, distillation.temperature, tensors_digest(personal.tensors)] if weight else []
-        found = self._recalled(["global", steps, first, total, digest(self.broadcast), *teacher], make)
+        found = self.recalled(["global", steps, first, total, digest(self.broadcast), *teacher], make)
         import_shared(self.built.model, self.built.contract, self.broadcast)
         self.note("loss.global", float(found["loss"]))
         self.spent("global_", start)
@@ -218,10 +231,6 @@ class Work:
         """Add the seconds since ``start`` to a part of the round."""
         self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - start
 
-    def recalled(self, key: list[Any], make: Callable[[], Arrays]) -> Arrays:
-        """The result of a step that depends on the shared parameters only, and on what ``key`` adds."""
-        return self._recalled(key, make)
-
     def _copy(
         self,
         purpose: str,
@@ -251,9 +260,8 @@ class Work:
             return after | {"packed": export_shared(model, contract), "loss": _loss(result.loss)}
 
         pull = digest(pull_to) if pull_to is not None else ""
-        found = self._recalled(
-            [purpose, steps, first, total, digest(begin), tensors_digest(moments), pull], make
-        )
+        key = [purpose, steps, first, total, digest(begin), tensors_digest(moments), pull]
+        found = self.recalled(key, make)
         import_shared(model, contract, self.broadcast)
         kept = {
             k.removeprefix("moments/"): torch.from_numpy(v.copy())
@@ -281,7 +289,8 @@ class Work:
         settings = self.run.distillation
         if settings.direction not in (direction, "both") or not METHODS[self.run.method].has_global:
             return 0.0
-        return self.quality * warmed(settings.weight, self.number, settings.warmup_rounds)
+        quality = teacher_quality(*(self.validated.get(name) for name in direction.split("-to-")))
+        return quality * warmed(settings.weight, self.number, settings.warmup_rounds)
 
     def _factor(self, first: int, total: int) -> Factor:
         return falling(first, total) if self.run.training.schedule == "falling" else steady
@@ -305,7 +314,8 @@ class Work:
             self.data.train, steps, training.batch_size, seed, model.logits_size, change, model.device
         )
 
-    def _recalled(self, key: list[Any], make: Callable[[], Arrays]) -> Arrays:
+    def recalled(self, key: list[Any], make: Callable[[], Arrays]) -> Arrays:
+        """The result of a step that depends on the shared parameters only, and on what ``key`` adds."""
         if self.recall is forgetful:
             return make()
         return self.recall([*self._common, self.number, *key], make)
@@ -331,18 +341,10 @@ class Work:
         ]
 
     def _note_gates(self) -> None:
-        entropies = [_relative_entropy(e.usage) for e in self.built.model.experts if e.usage is not None]
+        entropies = [evenness(e.usage) for e in self.built.model.experts if e.usage is not None]
         if entropies:
             self.metrics["gate.entropy"] = sum(entropies) / len(entropies)
 
 
 def _loss(value: float | None) -> np.ndarray:
     return np.array(math.nan if value is None else value)
-
-
-def _relative_entropy(usage: Tensor) -> float:
-    """Entropy of a mean gate over log E: 1 when all experts are used alike, 0 when one is used alone."""
-    values = [float(u) for u in usage]
-    if len(values) < 2:
-        return 1.0
-    return -sum(u * math.log(u) for u in values if u > 0) / math.log(len(values))

@@ -105,8 +105,74 @@ def test_additions_start_as_the_backbone(name: str) -> None:
 
 
 def test_the_global_phase_is_the_same_whatever_stays_at_the_site(data: SiteData) -> None:
-    deltas = [rounds(settings(method=name), data)[2].delta for name in ("fedavg", "pfedsam", "private-lora")]
+    steps, pull = {"training.global-steps": 2}, {"training.proximal": 0.5}
+    runs = [settings(method=name, **steps) for name in ("fedavg", "pfedsam", "private-lora")]
+    runs.append(settings(method="ditto", **steps, **pull))
+    deltas = [rounds(run, data)[2].delta for run in runs]
     assert all(np.array_equal(delta, deltas[0]) for delta in deltas)
+
+
+def validated_as(monkeypatch: pytest.MonkeyPatch, **dice: float) -> list[int]:
+    """Validation says this; returns the numbers of the rounds in which somebody asked."""
+    asked: list[int] = []
+
+    def validate(work: Any, personal: Any) -> None:
+        asked.append(work.number)
+        work.validated = dict(dice)
+
+    monkeypatch.setattr("pfedsam_flower.site.round.validate", validate)
+    return asked
+
+
+def test_who_is_far_behind_does_not_teach(data: SiteData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round after one in which the experts have learnt, so that the two models differ."""
+
+    def trained(direction: str, dice: tuple[float, float]) -> tuple[np.ndarray, dict[str, Any]]:
+        run = settings(rounds=2, **{"distillation.direction": direction, "distillation.weight": 5.0})
+        built = build(run, "")
+        start = export_shared(built.model, built.contract)
+        first = site_round("train", 1, start, built, data, None, settings(rounds=2), "hospital")
+        validated_as(monkeypatch, **{"global": dice[0], "personal": dice[1]})
+        second = site_round("train", 2, start, built, data, first.personal, run, "hospital")
+        monkeypatch.undo()
+        assert second.delta is not None
+        return second.delta, second.personal.tensors
+
+    def same(one: Any, other: Any) -> tuple[bool, bool]:
+        return np.array_equal(one[0], other[0]), all(torch.equal(one[1][k], other[1][k]) for k in one[1])
+
+    nobody = trained("none", (0.5, 0.5))
+    assert same(trained("both", (0.5, 0.5)), nobody) == (False, False)
+    assert same(trained("both", (0.2, 0.5)), nobody) == (False, True)
+    assert same(trained("both", (0.5, 0.2)), nobody) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rounds_asked", "weight"),
+    [
+        pytest.param({}, [1, 2, 3], 0.0, id="trained before"),
+        pytest.param({"method": "pfedsam-coupled"}, [1, 2, 3], 0.0, id="trained with the shared ones"),
+        pytest.param({"training.local-steps": 0}, [1, 2], 1.0, id="fresh"),
+        pytest.param({"distillation.direction": "none"}, [1, 2], 0.0, id="nobody teaches"),
+        pytest.param({"evaluation.every": 2}, [1, 3], 0.0, id="rounds between"),
+    ],
+)
+def test_before_the_closing_round_teaches_trained_experts_it_asks_who_is_better(
+    changes: dict[str, Any],
+    rounds_asked: list[int],
+    weight: float,
+    data: SiteData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = validated_as(monkeypatch, **{"global": 0.2, "personal": 0.5})
+    run = settings(rounds=2, **{"distillation.weight": 1.0} | changes)
+    built = build(run, "")
+    start, personal = export_shared(built.model, built.contract), None
+    for number, kind in ((1, "train"), (2, "train"), (3, "close")):
+        result = site_round(kind, number, start, built, data, personal, run, "hospital")
+        personal = result.personal
+    assert asked == rounds_asked
+    assert result.metrics["distillation.weight"] == weight
 
 
 class Notebook:
