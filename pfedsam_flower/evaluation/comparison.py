@@ -41,7 +41,7 @@ class Comparison:
     """All that a report says.
 
     Attributes:
-        against: the method against each complete rival, Holm's correction over all of these.
+        against: the method against each complete rival, Holm's correction over all that were named.
         notes: sentences: the caller's, then what does not count or was left out.
         method, reference: names of rows. seeds, folds: that count. patients: that count, by site.
         by_seed: gain of the method over each tested rival (mean over sites) with each seed by itself.
@@ -119,7 +119,7 @@ def compare_rows(
         title=title,
         classes=tuple(dict.fromkeys(s.name for s in count)),
         rows=rows,
-        against=statistics.compare(values, method, tested, seed=seed) if tested else [],
+        against=statistics.compare(values, method, tested, named=len(named), seed=seed) if tested else [],
         notes=[*notes, *said],
         method=method,
         reference=reference,

@@ -81,6 +81,7 @@ class RowResult:
         gain: None where there is nothing in common with the reference.
         classes: Dice of each class, where there are several.
         surface: None without distances and for incomplete rows.
+        undefined: its own patients x classes without a Dice with one of the seeds; they count for no row.
         empty: cases x classes without reference. marked: share of them with a mark, None without any.
         costs: means over the runs, by the names of ``COSTS``; what was never measured is absent.
         runs: behind the costs.
@@ -93,6 +94,7 @@ class RowResult:
     gain: Gain | None
     classes: dict[str, Summary]
     surface: Surface | None
+    undefined: int
     empty: int
     marked: float | None
     costs: dict[str, float]
@@ -134,6 +136,7 @@ def row_results(
                 gain=_gain(pair.gains(row, reference), seed) if pair else None,
                 classes={c: _summary(one, two, reference, seed) for c, (one, two) in tables.items() if one},
                 surface=surfaces.get(row),
+                undefined=len({s.subject for s in mine if s.dice is None}),
                 empty=sum({s.subject: s.empty for s in mine}.values()),
                 marked=sum(s.marked for s in mine) / cases if cases else None,
                 costs=_mean_costs(runs),

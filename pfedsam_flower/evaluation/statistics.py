@@ -103,7 +103,6 @@ class Summary:
         interval: of ``mean_over_sites``; None where a site has one patient.
         gains: by site, over the reference; empty without one.
         worst_gain: name of the site that gains least (loses most), '' without a reference.
-        undefined: the method's own patients without a value; how many the table left out is in the table.
     """
 
     method: str
@@ -114,7 +113,6 @@ class Summary:
     interval: Interval | None
     gains: dict[str, float]
     worst_gain: str
-    undefined: int
 
 
 def summarise(
@@ -152,7 +150,6 @@ def summarise(
                 interval=bootstrap_interval(values, seed=seed),
                 gains=gains,
                 worst_gain=worst(gains),
-                undefined=table.undefined[method],
             )
         )
     return rows
@@ -169,7 +166,7 @@ class Comparison:
         interval: of ``gain``; None where a site has one patient.
         p: two-sided, of the sign-flip test. p_holm: corrected for the whole family of rivals.
         exact: every sign was tried, not a sample of them.
-        patients, left_out: that count; that are undefined for one of the two.
+        patients: that count.
     """
 
     method: str
@@ -182,13 +179,15 @@ class Comparison:
     p_holm: float
     exact: bool
     patients: int
-    left_out: int
 
 
 def compare(
-    scores: Iterable[Score], method: str, rivals: Sequence[str], *, seed: int = 0
+    scores: Iterable[Score], method: str, rivals: Sequence[str], *, named: int | None = None, seed: int = 0
 ) -> list[Comparison]:
     """A method against each rival; name all rivals at once, for they are the family that Holm corrects for.
+
+    Args:
+        named: how many rivals the family has, those included that cannot be tested yet; None: these.
 
     Raises:
         SettingsError: PFS-105, see ``make_table``; also for a method that is its own rival.
@@ -200,7 +199,7 @@ def compare(
     tables = {rival: make_table(rows, (method, rival)) for rival in family}
     differences = {rival: tables[rival].gains(method, rival) for rival in family}
     tests = {rival: sign_flip_test(differences[rival], seed=seed) for rival in family}
-    corrected = holm({rival: test.p for rival, test in tests.items()})
+    corrected = holm({rival: test.p for rival, test in tests.items()}, named)
     return [
         Comparison(
             method=method,
@@ -213,18 +212,22 @@ def compare(
             p_holm=corrected[rival],
             exact=tests[rival].exact,
             patients=tables[rival].patients,
-            left_out=len(tables[rival].left_out),
         )
         for rival in family
     ]
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction (Holm 1979), in the order given: all at most α hold together at level α."""
+def holm(p_values: Mapping[str, float], named: int | None = None) -> dict[str, float]:
+    """Holm's step-down correction (Holm 1979), in the order given: all at most α hold together at level α.
+
+    Args:
+        named: tests of the family, when some of them have no p yet: these count as p = 1.
+    """
+    family = max(len(p_values), named or 0)
     corrected: dict[str, float] = {}
     so_far = 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[name]))
+        so_far = max(so_far, min(1.0, (family - rank) * p_values[name]))
         corrected[name] = so_far
     return {name: corrected[name] for name in p_values}
 

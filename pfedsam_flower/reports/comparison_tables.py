@@ -124,7 +124,8 @@ def _tests(comparison: Comparison) -> str:
             ]
         )
     said = f"Gain: {comparison.method} minus the rival, mean over sites, on the same patients. "
-    said += f"Paired sign-flip test, Holm's correction for all that were tested ({len(comparison.against)})."
+    named = len(comparison.against) + len(comparison.untested)
+    said += f"Paired sign-flip test, Holm's correction for all that were named ({named})."
     return said + "\n\n" + _table(heads, lines)
 
 
