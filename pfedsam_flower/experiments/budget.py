@@ -39,6 +39,22 @@ def settings_of(row: Row, base: Mapping[str, Scalar], n_sites: int, budget: Budg
     return flat
 
 
+def too_few_steps(rows: Mapping[str, Row], base: Mapping[str, Scalar]) -> list[str]:
+    """Why rows that spread their personal steps cannot be had, one sentence each.
+
+    Where a round has no such step, the row is another one: interleaved would be pfedsam.
+    """
+    common: Flat = default_flat() | dict(base)
+    own, rounds = sum(_steps(common)[1:]), _whole(common, "rounds")
+    return [
+        f"--rows {name}: {own} personal steps cannot be spread over {rounds} rounds"
+        f"{' and the closing one' if _whole(common | dict(row.settings), CLOSING) else ''}; "
+        f"raise {CLOSING} or {LOCAL}, or leave this row out"
+        for name, row in rows.items()
+        if row.spread and own < (rounds + 1 if _whole(common | dict(row.settings), CLOSING) else rounds)
+    ]
+
+
 def _spread(flat: Flat, own: int) -> Flat:
     """``own`` personal steps in equal parts over all rounds and the closing round, which takes the rest.
 

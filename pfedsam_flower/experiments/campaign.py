@@ -109,7 +109,8 @@ def report(
         title, command: for the report.
 
     Raises:
-        SettingsError: PFS-101 no such row among those that are compared; PFS-105 nothing to compare.
+        SettingsError: PFS-101 no such row among those that are compared; PFS-105 nothing to compare, or
+            masks that have changed between runs.
         StoreError: PFS-603 a damaged record, PFS-604.
     """
     check_method(protocol, method)
@@ -124,13 +125,11 @@ def report(
         )
     found = material(runs, rows, records)
     tested, reference = method, "local" if protocol.experiment == "main" or "local" in rows else "fedavg-lora"
-    own = rows[method].settings
-    rivals: list[str] | None = [
-        name for name, row in rows.items()
-        if name != method and not row.pooled and dict(row.settings) != dict(own)
-    ]  # fmt: skip
+    of_its_run = {name for run in runs if method in run.rows for name in run.rows}
+    rivals = [name for name, row in rows.items() if name not in of_its_run and not row.pooled]
     if protocol.experiment == "onboarding":
-        tested, reference, rivals = f"{method}, all", f"{method}, {NOBODY}", None
+        tested, reference = f"{method}, all", f"{method}, {NOBODY}"
+        rivals = [reference, *(f"{name}, all" for name in rivals if rows[name].model != "global")]
     comparison = compare_rows(
         found.scores,
         found.facts,
@@ -157,7 +156,8 @@ def notes(protocol: Protocol, runs: Sequence[Run], records: Mapping[str, Record]
     if protocol.experiment == "onboarding":
         said.append(
             "Each site came last in turn: it took the shared parameters of the others and did the closing "
-            "round with as many of its patients as the row says (0: the shared parameters as they are)."
+            "round with as many training patients of its own as the row says (0: the shared parameters as "
+            "they are) and all its validation patients."
         )
     if protocol.patients is not None:
         said.append(

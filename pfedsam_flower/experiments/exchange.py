@@ -1,11 +1,12 @@
 """Site k's patients with site j's experts: is what a site keeps used, and is it its own?"""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from ..errors import SettingsError
+from ..evaluation.comparable import defined, over_seeds, per_patient
+from ..evaluation.statistics import make_table
 from ..reports.files import write_text
 from .protocol import Protocol, Run
 from .record import Record
@@ -34,7 +35,8 @@ def exchange_report(
     parts = [
         "# Experts exchanged",
         "Dice of each site's test patients with each site's experts on the same shared parameters; "
-        "classes, seeds and folds averaged per patient, patients per site. "
+        "classes, seeds and folds averaged per patient, patients per site; what is undefined with somebody's "
+        "experts, in neither mask, is left out for all. "
         f"{len(records)} of {len(runs)} runs.",
     ]
     for name in protocol.rows:
@@ -48,21 +50,15 @@ def exchange_report(
 
 
 def exchange_table(records: Sequence[Record]) -> Table:
-    """Mean over patients of their mean Dice, for the global model and every site's experts."""
-    models = {row["model"] for record in records for row in record["scores"]}
-    table: Table = defaultdict(dict)
-    for model in sorted(one for one in models if one == GLOBAL or one.startswith("experts of ")):
-        by_patient: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for record in records:
-            for score in patient_scores(record, "", model):
-                if score.dice is not None:
-                    by_patient[score.site, score.patient].append(score.dice)
-        by_site: dict[str, list[float]] = defaultdict(list)
-        for (site, _), values in by_patient.items():
-            by_site[site].append(fmean(values))
-        for site, values in by_site.items():
-            table[site][model] = fmean(values)
-    return dict(table)
+    """Mean over patients of their mean Dice, for the global model and every site's experts.
+
+    What is undefined with somebody's experts counts with nobody's, so that all are compared on the same.
+    """
+    models = sorted({row["model"] for record in records for row in record["scores"]})
+    wanted = [one for one in models if one == GLOBAL or one.startswith("experts of ")]
+    scores = [s for record in records for model in wanted for s in patient_scores(record, model, model)]
+    table = make_table(over_seeds(per_patient(defined(scores, "dice"))), wanted)
+    return {site: {model: float(table.of(model)[site].mean()) for model in wanted} for site in table.values}
 
 
 def _markdown(table: Table) -> str:

@@ -20,9 +20,9 @@ from ..data.splits import declared_split
 from ..errors import DataError, SettingsError
 from ..federation.plan import read_plan
 from ..settings.site import SiteSettings
-from ..settings.sources import Flat, refuse, to_flat
+from ..settings.sources import Flat, default_flat, refuse, to_flat
 from ..site.files import write_whole
-from .budget import settings_of
+from .budget import settings_of, too_few_steps
 from .rows import Budget, Row, Scalar
 
 FEDERATION = "compare"
@@ -39,6 +39,8 @@ Experiment = Literal["main", "leave-one-out", "onboarding", "wrong-expert"]
 VERSIONS: dict[Experiment, int] = {"main": 1, "leave-one-out": 1, "onboarding": 2, "wrong-expert": 1}
 """Raised when the same settings give something else than before: what a former release made is made again."""
 
+MEANING = ("labels", "channel", "images", "masks")
+"""Settings of a site that decide which images and which masks count, wherever they lie."""
 LEFT_OUT: tuple[Experiment, ...] = ("leave-one-out", "onboarding")
 START_S, ROUND_S = 10.0, 7 * 86400.0
 """Deadlines: the sites are there at once or never, and work as long as they need."""
@@ -137,6 +139,14 @@ def make_protocol(
     kept = tuple(s.model_copy(update={"checkpoint": s.checkpoint or checkpoint}) for s in kept)
     shared = {key: value for key, value in base.items() if not key.startswith("coordinator.")}
     run = tuple(sorted(set(folds))) or tuple(range(count))
+    if experiment == "wrong-expert":
+        refuse(
+            [
+                f"--rows {name}: no site keeps anything of its own there that could be exchanged"
+                for name, row in rows.items()
+                if row.pooled or not METHODS[str(row.settings["method"])].has_personal
+            ]
+        )
     if experiment in LEFT_OUT:
         run = run if folds else (0,)
         refuse(_unfit(rows, kept, run, alone=experiment == "onboarding"))
@@ -216,6 +226,8 @@ def runs_of(protocol: Protocol) -> list[Run]:
     Raises:
         SettingsError: PFS-101 with every fault of a row's settings.
     """
+    read_plan(default_flat() | protocol.base | _of_federation([site.site for site in protocol.sites]))
+    refuse(too_few_steps(protocol.rows, protocol.base))
     found: dict[str, Run] = {}
     weights = _digest_of(protocol.checkpoint)
     left_out = [site.site for site in protocol.sites] if protocol.experiment in LEFT_OUT else [""]
@@ -235,32 +247,40 @@ def runs_of(protocol: Protocol) -> list[Run]:
 def _flat(protocol: Protocol, row: Row, seed: int, unseen: str) -> Flat:
     sites = protocol.training(unseen)
     names = [POOLED] if row.pooled else [site.site for site in sites]
-    flat = settings_of(row, protocol.base, len(sites), protocol.budget) | {
-        "seed": seed,
+    flat = settings_of(row, protocol.base, len(sites), protocol.budget) | _of_federation(names)
+    flat["seed"] = seed
+    if unseen:
+        flat["evaluation.alone"] = False
+    return to_flat(read_plan(flat)[0])
+
+
+def _of_federation(names: Sequence[str]) -> Flat:
+    return {
         "federation.name": FEDERATION,
         "federation.sites": ",".join(names),
         "federation.minimum-sites": len(names),
         "federation.start-deadline-s": START_S,
         "federation.round-deadline-s": ROUND_S,
     }
-    if unseen:
-        flat["evaluation.alone"] = False
-    return to_flat(read_plan(flat)[0])
 
 
 def _identity(protocol: Protocol, flat: Flat, fold: int, weights: str, pooled: bool, unseen: str) -> str:
     counts = {key: value for key, value in flat.items() if not key.startswith("federation.")}
-    split = {site.site: asdict(protocol.folds.split(site.site, fold)) for site in protocol.training(unseen)}
+    training, folds = protocol.training(unseen), protocol.folds
+    split = {site.site: asdict(folds.split(site.site, fold)) for site in training}
     whole = {
         "version": VERSIONS[protocol.experiment],
         "settings": {key: value for key, value in counts.items() if ADDED.get(key) != value},
         "fold": fold,
         "split": split,
+        "meaning": {site.site: [getattr(site, key) for key in MEANING] for site in protocol.sites},
         "weights": weights,
         "pooled": pooled,
     }
     if protocol.experiment != "main":
         whole |= {"experiment": protocol.experiment, "unseen": unseen}
+    if protocol.experiment == "onboarding":
+        whole["newcomer"] = [asdict(one) for one in folds.sites[unseen]]
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..data.findings import some
+from ..errors import SettingsError
 from ..evaluation.comparable import PatientScore
 from ..evaluation.curves import CurvePoint, Gate
 from ..evaluation.metrics import Overlap
@@ -39,8 +41,36 @@ def records_of(output: Path, runs: Sequence[Run]) -> dict[str, Record]:
 
     Raises:
         StoreError: PFS-603 when one is damaged.
+        SettingsError: PFS-105 when two were scored on different masks of the same patient.
     """
-    return {run.id: read_record(path) for run in runs if (path := run_path(output, run.id)).exists()}
+    found = {run.id: read_record(path) for run in runs if (path := run_path(output, run.id)).exists()}
+    _refuse_other_masks(found, output)
+    return found
+
+
+def _refuse_other_masks(records: Mapping[str, Record], output: Path) -> None:
+    """Masks that were corrected after some of the runs: rows would be compared on different references."""
+    seen: dict[tuple[str, str, str], tuple[int, str]] = {}
+    changed: dict[str, tuple[str, str]] = {}
+    for identity, record in records.items():
+        voxels: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        for score in record["scores"]:
+            voxels[score["model"], score["site"], score["patient"], score["name"]] += score["reference"]
+        for (_, *subject), count in voxels.items():
+            site, patient, name = subject
+            before, other = seen.setdefault((site, patient, name), (count, identity))
+            if before != count:
+                changed[f"{site}/{patient} {name}"] = (other, identity)
+    if changed:
+        one, other = next(iter(changed.values()))
+        raise SettingsError(
+            "PFS-105",
+            f"{len(changed)} masks have changed between runs: {some(changed)}; the run {one} has other "
+            f"voxels there than {other}",
+            where=str(output / "runs"),
+            hint="use another --output, or remove the runs that were made before the change",
+            counts={"masks": len(changed)},
+        )
 
 
 def material(runs: Sequence[Run], rows: Mapping[str, Row], records: Mapping[str, Record]) -> Material:
@@ -56,7 +86,7 @@ def material(runs: Sequence[Run], rows: Mapping[str, Row], records: Mapping[str,
             found.facts.append(facts_of(record, name, row.model))
             if not record.get("unseen"):  # a site's curve depends on who is left out
                 found.curves.extend(_curve(record, name, row.model))
-            if row.model not in ("alone", "global"):
+            if row.model not in ("alone", "global") and not record.get("unseen"):
                 found.gates.extend(_gates(record, name))
     return found
 

@@ -46,7 +46,7 @@ def test_two_rows_on_two_folds_test_everybody_once_and_what_is_there_is_not_made
         made.append(flat["method"])
         return real(grid, flat, run_id)
 
-    words = command(listing, tmp_path, "fedavg-lora,pfedsam")
+    words = command(listing, tmp_path, "fedavg-lora,place-late,pfedsam")
     monkeypatch.setattr(running, "coordinate", interrupted)
     assert main(words) == 130
     assert len(list((tmp_path / "runs").iterdir())) == 1
@@ -61,7 +61,11 @@ def test_two_rows_on_two_folds_test_everybody_once_and_what_is_there_is_not_made
     scores = table(tmp_path / "scores.csv")
     patients = {(row["site"], row["patient"]) for row in scores}
     assert Counter(site for site, _ in patients) == {"north": 4, "harbour": 4}
-    for rows, model in (("fedavg-lora", "global"), ("fedavg-lora", "alone"), ("pfedsam", "personal")):
+    for rows, model in (
+        ("fedavg-lora", "global"),
+        ("fedavg-lora", "alone"),
+        ("pfedsam place-late", "personal"),
+    ):
         own = [r for r in scores if (r["rows"], r["model"]) == (rows, model)]
         assert Counter((r["site"], r["patient"], r["class"]) for r in own) == {
             (site, patient, name): 1 for site, patient in patients for name in ("organ", "lesion")
@@ -69,7 +73,9 @@ def test_two_rows_on_two_folds_test_everybody_once_and_what_is_there_is_not_made
     report = (tmp_path / "comparison.md").read_text()
     assert "| **pfedsam** |" in report
     assert "| fedavg-lora |" in report
-    assert json.loads((tmp_path / "comparison.json").read_text())["patients"] == {"harbour": 4, "north": 4}
+    written = json.loads((tmp_path / "comparison.json").read_text())
+    assert written["patients"] == {"harbour": 4, "north": 4}
+    assert [one["rival"] for one in written["against"]] == ["fedavg-lora"], "place-late is the same run"
 
     monkeypatch.setattr(running, "coordinate", lambda *args: pytest.fail("a run was made again"))
     monkeypatch.setattr(campaign, "write_comparison", lambda comparison, folder: [])  # pictures take seconds
@@ -245,5 +251,7 @@ def test_a_newcomer_fits_its_part_on_few_patients(tmp_path: Path) -> None:
     comparison, _ = campaign.report(protocol, runs, tmp_path, tmp_path / "report", method="pfedsam-deployed")
     assert [row.row for row in comparison.rows][:6] == [*alone, "fedavg-lora, 0", "fedavg-local-blend, 0"]
     assert (comparison.method, comparison.reference) == ("pfedsam-deployed, all", "pfedsam-deployed, 0")
+    named = [one.rival for one in (*comparison.against, *comparison.untested)]
+    assert named == ["pfedsam-deployed, 0", "local, all", "fedavg-local-blend, all"]
     with pytest.raises(SettingsError, match="PFS-101.*local"):
         campaign.check_method(protocol, "local")

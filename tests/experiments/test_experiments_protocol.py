@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from experiments_small import SMALL, small
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.contract.methods import METHODS
 from pfedsam_flower.data.layouts import find_cases
+from pfedsam_flower.data.phantoms import write_phantoms
 from pfedsam_flower.errors import DataError, PfedsamError, SettingsError
 from pfedsam_flower.experiments.budget import settings_of, steps_taken
 from pfedsam_flower.experiments.campaign import time_left
+from pfedsam_flower.experiments.exchange import exchange_table
 from pfedsam_flower.experiments.memory import Memory
 from pfedsam_flower.experiments.pooling import merged_sites
 from pfedsam_flower.experiments.prepared import prepared_images
 from pfedsam_flower.experiments.protocol import make_protocol, runs_of
-from pfedsam_flower.experiments.results import facts_of, model_in, patient_scores
+from pfedsam_flower.experiments.record import run_path, to_bytes
+from pfedsam_flower.experiments.results import facts_of, model_in, patient_scores, records_of
 from pfedsam_flower.experiments.rows import ROWS, Row, chosen
 from pfedsam_flower.experiments.running import Outcome
 from pfedsam_flower.federation.plan import read_plan
@@ -66,6 +70,9 @@ def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
     assert not ids & {run.id for run in runs_of(small(tmp_path, sites, rows, rounds=2))}
     elsewhere = [site.model_copy(update={"data": f"{site.data}/.", "threads": 2}) for site in sites]
     assert {run.id for run in runs_of(small(tmp_path, elsewhere, rows))} == ids
+    for change in ({"labels": "organ=128,lesion=255"}, {"masks": "masks/."}):
+        changed = [sites[0].model_copy(update=change), *sites[1:]]
+        assert not ids & {run.id for run in runs_of(small(tmp_path, changed, rows))}, change
     weights = tmp_path / "weights"
     weights.write_bytes(b"1")
     four = [
@@ -126,6 +133,13 @@ def test_folds_are_written_once_and_others_are_refused(listing: Path, tmp_path: 
         (["--report"], "none of the 2 runs has been made"),
         (["--merge", "north,south"], "--merge south: no such site"),
         (["--experiment", "leave-one-out"], "2 sites: leaving one out takes three"),
+        (["--experiment", "wrong-expert", "--rows", "fedavg-lora"], "--rows fedavg-lora: no site keeps"),
+        (["--experiment", "wrong-expert", "--rows", "pooled"], "--rows pooled: no site keeps"),
+        (["--budget", "total", "--set", "training.local-steps=5.0"], "training.local-steps"),
+        (
+            ["--rows", "ditto,pfedsam", "--set", "rounds=50"],
+            "--rows ditto: 40 personal steps cannot be spread over 50 rounds and the closing one",
+        ),
         (["--method", "ditto"], "--method ditto: it is not among the rows"),
     ],
 )
@@ -170,6 +184,43 @@ def test_a_patients_cases_are_pooled_and_empty_ones_counted() -> None:
     assert model_in(record, "blend") == "deployed"
     record["scores"].append(case("a", 1, 1, 1, model="blend"))
     assert model_in(record, "blend") == "blend"
+
+
+def test_experts_are_compared_on_what_all_have_a_dice_of() -> None:
+    def experts(of: str, marked: int) -> list[dict[str, Any]]:
+        model = f"experts of {of}"
+        return [case("a", 80, 100, 100, model=model), case("b", 0, marked, 0, model=model)]
+
+    site = case("a", 1, 1, 1)["site"]
+    record = {"seed": 0, "scores": [*experts("north", 0), *experts("valley", 9)]}
+    assert exchange_table([record]) == {site: {"experts of north": 0.8, "experts of valley": 0.8}}
+
+
+def test_masks_that_changed_between_runs_are_refused(listing: Path, tmp_path: Path) -> None:
+    protocol = small(tmp_path, sites_from_file(listing), ["fedavg-lora", "pfedsam"])
+    runs = [run for run in runs_of(protocol) if run.fold == 0]
+    for run, reference in zip(runs, (20, 21), strict=True):
+        scores = [case("a", 10, 20, reference, model=model) for model in ("global", "alone")]
+        record = {"version": 1, "id": run.id, "settings": {}, "parameters": {}, "hardware": {}, "rounds": []}
+        path = run_path(tmp_path, run.id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(to_bytes(record | {"scores": scores}))
+    assert len(records_of(tmp_path, runs[:1])) == 1
+    with pytest.raises(SettingsError, match=f"PFS-105.*1 masks have changed.*{runs[0].id}"):
+        records_of(tmp_path, runs)
+
+
+def test_a_newcomers_run_is_known_by_the_newcomers_patients_too(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "three", n_sites=3, patients=6, slices=1, size=48)
+    sites, rows = sites_from_file(tmp_path / "three" / "sites.toml"), chosen(["pfedsam"])
+    few, all_of_them = (
+        make_protocol(tmp_path, sites, rows, SMALL, count=2, seeds=[0], experiment="onboarding", patients=n)
+        for n in (1, None)
+    )
+    folds = replace(all_of_them.folds, sites=all_of_them.folds.sites | {"north": few.folds.sites["north"]})
+    mixed = replace(all_of_them, folds=folds)
+    one, other = (next(r for r in runs_of(p) if r.unseen == "north") for p in (mixed, all_of_them))
+    assert one.id != other.id
 
 
 def test_a_model_trained_alone_sends_nothing_and_a_kept_copy_counts() -> None:
