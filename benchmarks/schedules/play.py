@@ -1,7 +1,6 @@
 """One seed, from its first start to its end, and whether the promises were kept."""
 
 import logging
-import os
 import random
 import shutil
 import tempfile
@@ -136,7 +135,9 @@ def _damage_newest_round(network: Network, runs: Path) -> None:
     may = len(files) > 1 and network.now < LONGEST_S and not network.injected[DAMAGED]
     if may and network.draw.random() < 0.3:
         network.injected[DAMAGED] += 1
-        os.truncate(files[-1], files[-1].stat().st_size // 2)
+        content = bytearray(files[-1].read_bytes())
+        content[-1] ^= 1  # of a value: the file can be read, and is another one
+        files[-1].write_bytes(content)
 
 
 def _trouble(plan: Schedule, network: Network, actor: str) -> str:

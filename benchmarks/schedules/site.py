@@ -85,10 +85,12 @@ class Ledger:
         )
         return RoundResult(delta if kind == "train" else None, kept, {"loss.local": 0.5}, Timings(), [])
 
-    def noted(self, folder: Any, binding: Any, personal: Personal, reply: Any, delta: Any) -> None:
+    def noted(
+        self, folder: Any, binding: Any, personal: Personal, reply: Any, delta: Any, settings: str
+    ) -> None:
         """Calls ``record``; notes whether the round has happened, also when it ended in a fault."""
         try:
-            self.record(folder, binding, personal, reply, delta)
+            self.record(folder, binding, personal, reply, delta, settings)
         except (StoreError, Killed):
             if _newest_row(folder) != (reply.round, reply.broadcast):
                 raise

@@ -15,6 +15,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+LARGEST_COUNT = 10**9
+"""More than any hospital has; weights of that size leave a float64 mean finite."""
+
+
 class Record(BaseModel):
     """One message's words: unknown fields and non-finite numbers are refused."""
 
@@ -66,12 +70,12 @@ class RoundRequest(Record):
 class Timings(Record):
     """Seconds per part of a round at the site."""
 
-    start: float = 0.0
-    load: float = 0.0
-    evaluate: float = 0.0
-    local: float = 0.0
-    global_: float = Field(0.0, alias="global")
-    alone: float = 0.0
+    start: Finite = 0.0
+    load: Finite = 0.0
+    evaluate: Finite = 0.0
+    local: Finite = 0.0
+    global_: Finite = Field(0.0, alias="global")
+    alone: Finite = 0.0
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
@@ -90,8 +94,8 @@ class RoundReply(Record):
     round: int = Field(ge=1)
     contract: str
     broadcast: str
-    n_train_patients: int = Field(0, ge=0)
-    n_train_samples: int = Field(0, ge=0)
+    n_train_patients: int = Field(0, ge=0, le=LARGEST_COUNT)
+    n_train_samples: int = Field(0, ge=0, le=LARGEST_COUNT)
     metrics: dict[str, Finite] = {}
     seconds: Timings = Timings()
     delta: str = ""

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from ..contract.schema import Contract, digest
+from ..contract.schema import Contract
 from ..errors import FederationError, StoreError
 from ..reports.history import parse_event
 from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from ..site.files import write_whole
+from ..site.rounds import newest_round, save_round
 
 MAY_CHANGE = {
     "rounds",
@@ -88,14 +87,16 @@ class RunFolder:
                     hint="use the old values, or start another run with another federation.name",
                     counts={"changed_settings": len(locked)},
                 )
-            if agreed.exists() and agreed.read_text(encoding="utf-8") != contract.to_json():
+            if agreed.exists() and agreed.read_bytes() != contract.to_json().encode():
                 raise FederationError(
                     "PFS-504",
                     "the contract is another one: the backbone's weights or the software changed",
                     where=str(agreed),
                     hint="use the checkpoint and version that the run was started with",
                 )
-            newest = self._newest(contract)
+            newest = newest_round(self.path)
+            if newest is not None:
+                contract.unpack(newest[1])
             if newest is not None and newest[0] > 0 and run.rounds == 0:
                 raise FederationError(
                     "PFS-504",
@@ -103,7 +104,14 @@ class RunFolder:
                     where=str(self.path),
                     hint="choose another federation.name for a preflight alone",
                 )
-            if newest is not None and newest[0] >= run.rounds > 0 and self.finished():
+            if newest is not None and newest[0] > run.rounds > 0:
+                raise FederationError(
+                    "PFS-504",
+                    f"{run.federation.name} has trained {newest[0]} rounds, rounds is {run.rounds}",
+                    where=str(self.path),
+                    hint=f"set rounds to {newest[0]} to close it there, or higher",
+                )
+            if newest is not None and newest[0] == run.rounds > 0 and self.finished():
                 raise FederationError(
                     "PFS-505",
                     f"{run.federation.name} is complete after {newest[0]} rounds",
@@ -116,10 +124,7 @@ class RunFolder:
 
     def save_round(self, number: int, packed: np.ndarray) -> str:
         """Write a round's shared parameters; returns their digest. From here on the round is whole."""
-        metadata = {"round": str(number), "digest": digest(packed)}
-        path = self.path / f"round-{number:04d}" / "shared.safetensors"
-        write_whole(path, save({"shared": packed}, metadata), 0o644)
-        return metadata["digest"]
+        return save_round(self.path, number, packed)
 
     def finished(self) -> bool:
         """Whether the newest line of the history says that the run was completed."""
@@ -137,19 +142,6 @@ class RunFolder:
             return (self.path / "history.jsonl").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
-
-    def _newest(self, contract: Contract) -> tuple[int, np.ndarray] | None:
-        for path in sorted(self.path.glob("round-*/shared.safetensors"), reverse=True):
-            try:
-                packed = load(path.read_bytes())["shared"]
-            except (OSError, SafetensorError, KeyError) as error:
-                raise StoreError(
-                    "PFS-603", "a round's file is damaged", where=str(path),
-                    hint="remove this round's folder to resume from the one before",
-                ) from error  # fmt: skip
-            contract.unpack(packed)
-            return int(path.parent.name.removeprefix("round-")), packed
-        return None
 
 
 def _recorded(settings: Path) -> dict[str, Any]:

@@ -54,9 +54,12 @@ def packed_of(message: Message) -> np.ndarray | None:
     if record is None or SHARED not in record:
         return None
     try:
-        return record[SHARED].numpy()
-    except (ValueError, TypeError, EOFError, OSError) as error:
-        raise ContractError("PFS-404", f"the array {SHARED} cannot be read: {error}") from error
+        found = record[SHARED].numpy()
+    except Exception as error:  # whatever bytes from outside make a reader raise
+        raise ContractError("PFS-404", f"the array {SHARED} cannot be read: {error!r}") from error
+    if not isinstance(found, np.ndarray):  # NumPy reads archives, too
+        raise ContractError("PFS-404", f"the array {SHARED} is a {type(found).__name__}")
+    return found
 
 
 def wire_bytes(message: Message) -> int:

@@ -132,7 +132,14 @@ class PFedSAMStrategy(Strategy):
         if errors:
             rounded = {layer.removesuffix("_a"): round(error, 5) for layer, error in errors.items()}
             self.folder.log("aggregation", round=self.request.round, rule=rule, factor_errors=rounded)
-        return RULES[rule](tensors, self.packed, deltas, weights)
+        shared = RULES[rule](tensors, self.packed, deltas, weights)
+        if not np.isfinite(shared).all():  # of a round that is saved every later one depends
+            raise ContractError(
+                "PFS-403",
+                f"the average of round {self.request.round} ({rule}) is not finite; it was not saved",
+                hint="look at the deltas' norms in history.jsonl, and lower training.learning-rate-shared",
+            )
+        return shared
 
     # Flower's five hooks, on top of the above
 

@@ -17,6 +17,9 @@ def _split(value: object) -> object:
     return value
 
 
+YEAR_S = 366 * 86400.0
+"""The longest wait: what keeps time below cannot count much further."""
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
@@ -42,12 +45,12 @@ class FederationSettings(Section):
         description="Identity of the federation: run folder and personal state are bound to it.")
     sites: Names = Field((), description="Names of the sites that take part, comma separated; empty: whoever answers.")
     minimum_sites: int = Field(2, ge=1, description="Sites that must answer, or the round is not closed.")
-    start_deadline_s: float = Field(120.0, gt=0, description="Seconds to wait for the sites before a round starts.")
-    round_deadline_s: float = Field(3600.0, gt=0, description="Seconds that a round may take.")
+    start_deadline_s: float = Field(120.0, gt=0, le=YEAR_S, description="Seconds to wait for the sites before a round starts.")
+    round_deadline_s: float = Field(3600.0, gt=0, le=YEAR_S, description="Seconds that a round may take.")
     below_quorum: Literal["stop", "wait", "retry"] = Field("stop",
         description="What is done when fewer than minimum-sites answer: stop ends the run, which can be resumed; wait keeps "
         "the round open for those that are missing; retry asks everybody again, those whose answer was left out too.")
-    quorum_wait_s: float = Field(86400.0, gt=0,
+    quorum_wait_s: float = Field(86400.0, gt=0, le=YEAR_S,
         description="Seconds below quorum after which the run ends all the same (wait, retry).")
 
 
@@ -84,7 +87,7 @@ class ImageSettings(Section):
 class LoraSettings(Section):
     rank: int = Field(8, ge=1, le=256, description="Rank of each LoRA pair.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale is alpha / rank.")
-    targets: Names = Field(("q", "v"), description="Parts of each attention's fused qkv that get a pair: q, k, v.")
+    targets: Names = Field(("q", "v"), min_length=1, description="Parts of each attention's fused qkv that get a pair: q, k, v.")
     train: Literal["both", "alternating"] = Field("both",
         description="Which factors a round trains: both, or B in odd and A in even rounds, whose mean is then exact.")
 

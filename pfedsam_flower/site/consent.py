@@ -119,11 +119,13 @@ def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
     if not (site.hours or site.rounds_a_day or site.mb_a_day):
         return
     today = sent_on(now, (entry for path in journals(site) for entry in journal.read(path)))
+    rounds = [entry for entry in today if entry.get("kind") in ("train", "close")]
     done = {
         work_key(str(entry.get("federation")), entry["words"])
-        for entry in today
-        if entry.get("kind") in ("train", "close") and not entry["words"].get("refusal")
+        for entry in rounds
+        if not entry["words"].get("refusal")
     }
+    n_rounds = len(done) + sum(_failed(entry["words"].get("refusal")) for entry in rounds)
     n_bytes = sum(int(entry.get("bytes", 0)) for entry in today)
     if site.mb_a_day and n_bytes + work.n_bytes > site.mb_a_day * MB:
         raise ConsentError(
@@ -133,10 +135,17 @@ def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
         )
     if work.key in done:
         return
-    if site.rounds_a_day and len(done) >= site.rounds_a_day:
-        raise ConsentError("PFS-705", f"{len(done)} rounds were worked on today; rounds-a-day is the same")
+    if site.rounds_a_day and n_rounds >= site.rounds_a_day:
+        raise ConsentError(
+            "PFS-705", f"{n_rounds} rounds were worked on today; rounds-a-day is {site.rounds_a_day}"
+        )
     if not within(site.hours, now.hour):
         raise ConsentError("PFS-704", f"it is {now:%H:%M}, and hours is {site.hours}")
+
+
+def _failed(refusal: Any) -> bool:
+    """Whether a round was worked on and came to nothing; other refusals come before the work."""
+    return isinstance(refusal, dict) and refusal.get("code") in ("PFS-403", "PFS-506", "PFS-510")
 
 
 def sent_on(day: datetime, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

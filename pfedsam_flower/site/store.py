@@ -46,15 +46,21 @@ class Personal:
 
 
 def stored_reply(
-    folder: Path, binding: dict[str, Any], kind: str, number: int, broadcast: str
+    folder: Path, binding: dict[str, Any], kind: str, number: int, broadcast: str, settings: str | None
 ) -> tuple[RoundReply, np.ndarray | None] | None:
     """The reply that was given for this very round and broadcast, or None.
+
+    Args:
+        settings: digest of those that the round was done with; None: whatever they were.
 
     Raises:
         StoreError: PFS-601 foreign state, PFS-603 damaged.
     """
     for row in _generations(folder, binding):
-        if (row["round"], row["broadcast"]) == (number, broadcast):
+        if (row["round"], row["broadcast"]) == (number, broadcast) and settings in (
+            None,
+            row.get("settings"),
+        ):
             tensors = _tensors(folder / row["reply"], row["reply_sha256"])
             words = decode(RoundReply, tensors.pop("words").numpy().tobytes())
             if words.kind != kind:
@@ -66,8 +72,8 @@ def stored_reply(
 def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal | None:
     """The newest personal state from before round ``number``; None when the site starts.
 
-    A round that was done already may be done again, from another broadcast; one before it may not: a request
-    that comes late must not take away what the site has learnt since.
+    A round that was done already may be done again, from another broadcast or with other settings; one before
+    it may not: a request that comes late must not take away what the site has learnt since.
 
     Raises:
         StoreError: PFS-601 foreign state, PFS-602 a later round has been done, PFS-603 damaged.
@@ -77,6 +83,8 @@ def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal 
         return None
     earlier = [row for row in rows if row["round"] < number]
     done = [row["round"] for row in rows if row["round"] >= number]
+    if done == [number] and not earlier:
+        return None  # the site's first round
     if not earlier or (done and done[-1] > number):
         raise StoreError(
             "PFS-602",
@@ -103,18 +111,22 @@ def record(
     personal: Personal,
     reply: RoundReply,
     delta: np.ndarray | None,
+    settings: str,
 ) -> None:
-    """Make a round have happened: new files first, ``state.json`` last, then what is no longer named."""
+    """Make a round have happened: new files first, ``state.json`` last, then what is no longer named.
+
+    A file's name has the digest of its content, so no file that ``state.json`` still names is written over.
+    """
     rows = [row for row in _generations(folder, binding) if row["round"] < reply.round]
     answer = {"words": torch.from_numpy(np.frombuffer(encode(reply), np.uint8).copy())}
     if delta is not None:
         answer["delta"] = torch.from_numpy(delta)
     tag = f"{reply.round:04d}-{reply.broadcast[:8]}"
-    row: dict[str, Any] = {"round": reply.round, "broadcast": reply.broadcast}
+    row: dict[str, Any] = {"round": reply.round, "broadcast": reply.broadcast, "settings": settings}
     for name, tensors in (("personal", _pack(personal)), ("reply", answer)):
         content = save(tensors)
-        row[name] = f"{name}-{tag}.safetensors"
-        row[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
+        sha256 = row[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
+        row[name] = f"{name}-{tag}-{sha256[:8]}.safetensors"
         write_whole(folder / row[name], content)
     rows = [*rows, row][-KEPT:]
     write_whole(

@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from ..contract.messages import RoundReply
 from ..contract.methods import METHODS
@@ -25,6 +23,7 @@ from ..settings.site import SiteSettings
 from . import store
 from .hello import run_settings
 from .paths import store_folder
+from .rounds import newest_round
 from .work import binding
 
 Which = Literal["deployed", "personalised", "global"]
@@ -161,25 +160,19 @@ def _settings(run_folder: Path) -> RunSettings:
 
 
 def _newest(run_folder: Path) -> tuple[int, np.ndarray]:
-    found = run_folder.glob("round-[0-9]*/shared.safetensors")
-    rounds = {int(path.parent.name.removeprefix("round-")): path for path in found}
-    number = max(rounds, default=0)
-    if number == 0:  # round 0 is what everybody started from
+    found = newest_round(run_folder)
+    if found is None or found[0] == 0:  # round 0 is what everybody started from
         raise StoreError("PFS-603", "the run has no finished round", where=str(run_folder))
-    path = rounds[number]
-    try:
-        return number, load(path.read_bytes())["shared"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise StoreError("PFS-603", "a round's file is damaged", where=str(path)) from error
+    return found
 
 
 def _check_contract(run_folder: Path, built: Built) -> None:
     path = run_folder / "contract.json"
     try:
-        agreed = path.read_text(encoding="utf-8")
+        agreed = path.read_bytes()
     except OSError as error:
         raise StoreError("PFS-603", f"the run's contract cannot be read: {error}", where=str(path)) from error
-    if agreed != built.contract.to_json():
+    if agreed != built.contract.to_json().encode():
         raise ContractError(
             "PFS-401",
             "the run was trained on other backbone weights, or with other software, than are here",
@@ -193,7 +186,7 @@ def _closed(site: SiteSettings, trained: Trained) -> tuple[store.Personal, Round
     run, built, number = trained.run, trained.built, trained.round
     folder, bound = store_folder(site, run.federation.name, run.method), binding(run, site, built)
     kept = store.newest(folder, bound)
-    said = store.stored_reply(folder, bound, "close", number + 1, digest(trained.shared))
+    said = store.stored_reply(folder, bound, "close", number + 1, digest(trained.shared), None)
     if kept is None or said is None or kept[0] != number + 1:
         last = "nothing" if kept is None else f"personal parameters of round {kept[0]}"
         raise StoreError(

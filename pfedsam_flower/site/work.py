@@ -16,6 +16,7 @@ from ..model.build import Built, build
 from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
+from ..settings.sources import to_flat
 from . import store
 from .adopted import adopted
 from .files import locked
@@ -23,7 +24,7 @@ from .hello import run_settings
 from .memory import is_about_memory, too_little_memory
 from .paths import cache_path, split_path, store_folder
 from .recall import Recall, forgetful
-from .round import fresh, norm_of, site_round
+from .round import RoundResult, fresh, norm_of, site_round
 from .scores import FILE, write_scores
 
 
@@ -54,11 +55,18 @@ def answer_round(
     built.contract.unpack(broadcast)
     if digest(broadcast) != request.broadcast:
         raise ContractError("PFS-404", "the shared parameters are not those whose digest came with them")
+    if request.round > run.rounds if request.kind == "train" else request.round != run.rounds + 1:
+        raise ContractError(
+            "PFS-406", f"{request.kind} of round {request.round} is not one of a run of {run.rounds} rounds"
+        )
+    if not np.isfinite(broadcast).all():
+        raise ContractError("PFS-403", "the shared parameters that came are not finite")
     folder = store_folder(site, run.federation.name, run.method)
     bound = binding(run, site, built)
     # a ClientApp whose SuperNode was killed goes on for a while: what it finishes is answered from disk
     with locked(folder, wait_s=request.deadline_s / 2):
-        again = store.stored_reply(folder, bound, request.kind, request.round, request.broadcast)
+        asked = settings_digest(run)
+        again = store.stored_reply(folder, bound, request.kind, request.round, request.broadcast, asked)
         if again is not None:
             return again
         personal = store.load_before(folder, bound, request.round)
@@ -83,6 +91,7 @@ def answer_round(
             if not is_about_memory(error):
                 raise
             raise too_little_memory(run, site) from error
+        check_finite(result)
         reply = RoundReply(
             kind=request.kind,
             site=site.site,
@@ -98,8 +107,37 @@ def answer_round(
         )
         if result.scores:
             write_scores(folder / FILE, result.scores)
-        store.record(folder, bound, result.personal, reply, result.delta)
+        store.record(folder, bound, result.personal, reply, result.delta, asked)
     return reply, result.delta
+
+
+def check_finite(result: RoundResult) -> None:
+    """Nothing to do while training has stayed finite.
+
+    Raises:
+        ContractError: PFS-403; what the site had is still on its disk.
+    """
+    own = result.personal
+    arrays = [
+        result.delta,
+        own.alone,
+        own.own,
+        *(values.numpy(force=True) for values in own.tensors.values()),
+    ]
+    n_bad = sum(int(np.size(a) - np.isfinite(a).sum()) for a in arrays if a is not None)
+    if n_bad:
+        raise ContractError(
+            "PFS-403",
+            f"{n_bad} values are not finite after training; nothing of this round was kept",
+            hint="the federation should lower training.learning-rate-personal or -shared",
+            counts={"values": n_bad},
+        )
+
+
+def settings_digest(run: RunSettings) -> str:
+    """Of all settings that a round's result depends on: not of who takes part, nor of how long one waits."""
+    flat = {key: value for key, value in to_flat(run).items() if not key.startswith("federation.")}
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
 
 
 def refused(request: RoundRequest, site: SiteSettings, error: PfedsamError) -> RoundReply:

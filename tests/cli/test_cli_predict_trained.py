@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from federation_runs import events, start
 from PIL import Image
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.data.phantoms import write_phantoms
 from pfedsam_flower.settings.sources import default_flat, sites_from_file
+from pfedsam_flower.site.rounds import save_round
 
 SITE = "north"
 SMALL = {
@@ -279,9 +280,7 @@ def other_backbone(folder: Path) -> None:
 
 
 def one_round_more(folder: Path) -> None:
-    (folder / "round-0002").mkdir()
-    shared = load_file(folder / "round-0001/shared.safetensors")["shared"]
-    save_file({"shared": shared + 1}, folder / "round-0002/shared.safetensors")
+    save_round(folder, 2, load_file(folder / "round-0001/shared.safetensors")["shared"] + 1)
 
 
 @pytest.mark.parametrize(

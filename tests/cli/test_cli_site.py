@@ -131,7 +131,7 @@ def test_reset_sets_personal_state_aside_and_only_when_told_to(tmp_path, capsys)
     reply = RoundReply(kind="train", site="north", round=1, contract="c", broadcast="b" * 64)
 
     def record(contract: str) -> None:
-        store.record(folder, {"contract": contract}, store.Personal(), reply, None)
+        store.record(folder, {"contract": contract}, store.Personal(), reply, None, "")
 
     record("c")
     with pytest.raises(StoreError, match=r"PFS-601[\s\S]*pfedsam site reset"):

@@ -1,6 +1,8 @@
 """Faults: bad replies, bad sites, too few sites, wrong settings; each has its sentence."""
 
+import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 from federation_runs import altered, events, personal_digests, start
 from flwr.app import Array, ArrayRecord, Context, Message
 
-from pfedsam_flower.errors import FederationError, SettingsError
+from pfedsam_flower.aggregation.rules import RULES
+from pfedsam_flower.errors import ContractError, FederationError, SettingsError, StoreError
 from pfedsam_flower.federation.client import build_client_app
 from pfedsam_flower.federation.in_process import InProcessGrid
 from pfedsam_flower.federation.server import coordinate
 from pfedsam_flower.settings.site import SiteSettings
+from pfedsam_flower.site.rounds import newest_round
+from pfedsam_flower.site.trained import open_global
 
 
 def spoil(how: str) -> Any:
@@ -35,7 +40,18 @@ def spoil(how: str) -> Any:
             packed *= 1e6
         elif how == "name":
             words["site"] = "north"
-        reply.content["arrays"] = ArrayRecord({"shared": Array(packed)})
+        elif how == "count":
+            words["n_train_patients"] = 10**400
+        sent = Array(packed)
+        if how == "archive":
+            buffer = io.BytesIO()
+            np.savez(buffer, shared=packed)
+            sent.data = buffer.getvalue()
+        elif how == "no archive":
+            sent.data = b"PK\x03\x04 and so on"
+        elif how == "a shape without end":
+            sent.data = sent.data.replace(f"({len(packed)},), ".encode(), b"(10000000000000,), ", 1)
+        reply.content["arrays"] = ArrayRecord({"shared": sent})
         reply.content.config_records["words"]["json"] = json.dumps(words).encode()
 
     return change
@@ -50,6 +66,10 @@ def spoil(how: str) -> Any:
         ("round", "PFS-406"),
         ("huge", "PFS-403"),
         ("name", "PFS-406"),
+        ("count", "PFS-404"),
+        ("archive", "PFS-404"),
+        ("no archive", "PFS-404"),
+        ("a shape without end", "PFS-404"),
     ],
 )
 def test_a_bad_reply_excludes_that_site_by_name(
@@ -123,6 +143,43 @@ def test_a_finished_run_is_not_run_again_and_other_settings_are_refused(
     final, _ = start(flat | {"rounds": 2}, sites)
     assert events(flat, "start")[-1]["first_round"] == 2
     assert np.isfinite(final).all()
+    with pytest.raises(FederationError, match="PFS-504.*has trained 2 rounds, rounds is 1"):
+        start(flat, sites)
+
+
+def test_a_rounds_file_with_one_other_byte_is_refused(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    flat = flat | {"rounds": 1, "evaluation.alone": False}
+    start(flat, sites)
+    folder = Path(flat["coordinator.folder"]) / str(flat["federation.name"])
+    path = folder / "round-0001" / "shared.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    shutil.copytree(folder / "round-0000", folder / "round-0009.damaged")
+    for call in (lambda: start(flat | {"rounds": 2}, sites), lambda: open_global(folder)):
+        with pytest.raises(StoreError, match=r"PFS-603.*digest"):
+            call()
+    path.unlink()
+    found = newest_round(folder)
+    assert found is not None
+    assert found[0] == 0, "the folder of another name does not count"
+
+
+def test_an_average_that_is_not_finite_is_not_saved(
+    flat: dict[str, Any], sites: list[SiteSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(tensors: Any, broadcast: np.ndarray, *rest: Any) -> np.ndarray:
+        return np.full_like(broadcast, np.inf)
+
+    monkeypatch.setitem(RULES, "mean", rule)
+    flat = flat | {"rounds": 1, "evaluation.alone": False}
+    with pytest.raises(ContractError, match="PFS-403.*round 1"):
+        start(flat, sites)
+    folder = Path(flat["coordinator.folder"]) / str(flat["federation.name"])
+    assert not (folder / "round-0001").exists()
+    assert events(flat, "end")[-1]["status"] == "failed"
 
 
 def test_personal_state_is_never_overwritten_by_a_new_start(

@@ -93,6 +93,15 @@ def test_rounds_in_a_day_are_counted_over_all_federations_once_each(site: SiteSe
     assert code(site, now=NOON + timedelta(days=1)) == ""
 
 
+def test_a_round_that_came_to_nothing_was_worked_on_each_time(site: SiteSettings) -> None:
+    site = site.model_copy(update={"rounds_a_day": 2})
+    failed = {"words": entry(5)["words"] | {"refusal": {"code": "PFS-506", "text": ""}}}
+    write(site, entry(5, **failed))
+    assert code(site, 5) == ""
+    write(site, entry(5, **failed))
+    assert code(site, 5) == "PFS-705"
+
+
 def test_megabytes_in_a_day_hold_also_for_what_is_sent_again(site: SiteSettings) -> None:
     site = site.model_copy(update={"mb_a_day": 1.0})
     write(site, entry(1), entry(2))

@@ -35,11 +35,12 @@ def reply(number: int, broadcast: str = "b" * 64, kind: str = "train") -> RoundR
     )
 
 
-def record(folder: Path, number: int, value: float | None = None, broadcast: str = "b" * 64) -> None:
+def record(
+    folder: Path, number: int, value: float | None = None, broadcast: str = "b" * 64, kind: str = "train"
+) -> None:
     delta = np.full(4, number, np.float32)
-    store.record(
-        folder, BINDING, personal(float(number) if value is None else value), reply(number, broadcast), delta
-    )
+    own = personal(float(number) if value is None else value)
+    store.record(folder, BINDING, own, reply(number, broadcast, kind), delta, "s")
 
 
 def value_before(folder: Path, number: int) -> float | None:
@@ -67,14 +68,17 @@ def test_round_trip_and_two_generations(tmp_path: Path) -> None:
 
 def test_a_message_that_comes_again_gets_the_same_answer(tmp_path: Path) -> None:
     record(tmp_path, 1)
-    again = store.stored_reply(tmp_path, BINDING, "train", 1, "b" * 64)
+    again = store.stored_reply(tmp_path, BINDING, "train", 1, "b" * 64, "s")
     assert again is not None
     assert again[0] == reply(1)
     assert again[1] is not None
     assert again[1].tolist() == [1.0] * 4
-    assert store.stored_reply(tmp_path, BINDING, "train", 1, "a" * 64) is None
-    assert store.stored_reply(tmp_path, BINDING, "close", 1, "b" * 64) is None
-    assert store.stored_reply(tmp_path, BINDING, "train", 2, "b" * 64) is None
+    assert store.stored_reply(tmp_path, BINDING, "train", 1, "a" * 64, "s") is None
+    assert store.stored_reply(tmp_path, BINDING, "close", 1, "b" * 64, "s") is None
+    assert store.stored_reply(tmp_path, BINDING, "train", 2, "b" * 64, "s") is None
+    assert store.stored_reply(tmp_path, BINDING, "train", 1, "b" * 64, "other settings") is None
+    assert store.stored_reply(tmp_path, BINDING, "train", 1, "b" * 64, None) is not None
+    assert value_before(tmp_path, 1) is None, "with other settings the first round is done from the start"
 
 
 def test_a_round_done_again_after_a_rollback_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -91,11 +95,16 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("write", [1, 2, 3])
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("kind", "broadcast"),
+    [pytest.param("train", "e" * 64, id="rolled back"), pytest.param("close", "a" * 64, id="more rounds")],
+)
 def test_killed_at_any_write_it_holds_the_old_or_the_new_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int, moment: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int, moment: str, kind: str, broadcast: str
 ) -> None:
+    """More rounds: what was the closing round becomes a training round, on the same broadcast."""
     record(tmp_path, 1)
-    record(tmp_path, 2, 2.0, "a" * 64)
+    record(tmp_path, 2, 2.0, "a" * 64, kind)
     real, count = files.os.replace, 0
 
     def replace(source: Any, target: Any) -> None:
@@ -109,11 +118,14 @@ def test_killed_at_any_write_it_holds_the_old_or_the_new_state(
 
     monkeypatch.setattr(files.os, "replace", replace)
     with pytest.raises(Killed):
-        record(tmp_path, 2, 9.0, "e" * 64)
+        record(tmp_path, 2, 9.0, broadcast)
     monkeypatch.setattr(files.os, "replace", real)
     new = (write, moment) == (3, "after")
     assert value_before(tmp_path, 3) == (9.0 if new else 2.0)
     assert value_before(tmp_path, 2) == 1.0
+    assert store.newest(tmp_path, BINDING) is not None
+    if not new:
+        assert store.stored_reply(tmp_path, BINDING, kind, 2, "a" * 64, "s") is not None
     record(tmp_path, 3)
     assert value_before(tmp_path, 4) == 3.0
 
@@ -125,8 +137,8 @@ def test_foreign_state_is_refused_and_stays(tmp_path: Path, key: str) -> None:
     other = BINDING | {key: "another"}
     for call in (
         lambda: store.load_before(tmp_path, other, 2),
-        lambda: store.stored_reply(tmp_path, other, "train", 1, "b" * 64),
-        lambda: store.record(tmp_path, other, personal(1), reply(2), None),
+        lambda: store.stored_reply(tmp_path, other, "train", 1, "b" * 64, "s"),
+        lambda: store.record(tmp_path, other, personal(1), reply(2), None, "s"),
     ):
         with pytest.raises(StoreError, match=f"{key} was") as caught:
             call()
