@@ -1,18 +1,24 @@
-# Stands for somebody at the hospital who reads what a run asks for and allows it: waits for a request that nobody has
-# allowed yet, shows it in plain words, and allows it for a day, but only if its bundle has no code of its own.
+# Stands for somebody at the hospital who reads what a run asks for and allows it: waits for requests that nobody has
+# allowed yet, shows each in plain words, and allows it, but only if its bundle has no code of its own.
 set -eu
+trap 'exit 0' TERM INT
 site=/etc/pfedsam/$1.toml
-first='import json, sys; print(*[r["request"]["hash"] for r in json.load(sys.stdin) if r["state"] != "approved"][:1])'
+waiting='import json, sys; print(*[r["request"]["hash"] for r in json.load(sys.stdin) if r["state"] == "waiting"])'
 harmless='import json, sys; sys.exit(json.load(sys.stdin)["bundle"]["remarks"] != [])'
 seen=
-asked=
-while [ -z "$asked" ]; do
-    sleep 2
+read_already=
+while sleep 2; do
     found=$(ls /state/_site/"$1"/requests/*/request.json 2>/dev/null) || continue
     [ "$found" != "$seen" ] || continue
-    asked=$(pfedsam site review "$site" --json | python -c "$first")
     seen=$found
+    for asked in $(pfedsam site review "$site" --json | python -c "$waiting"); do
+        case " $read_already " in *" $asked "*) continue ;; esac
+        read_already="$read_already $asked"
+        pfedsam site review "$site" "$asked"
+        if pfedsam site review "$site" "$asked" --json | python -c "$harmless"; then
+            pfedsam site approve "$site" "$asked"
+        else
+            echo "not allowed: the bundle of $asked has code of its own"
+        fi
+    done
 done
-pfedsam site review "$site" "$asked"
-pfedsam site review "$site" "$asked" --json | python -c "$harmless"
-pfedsam site approve "$site" "$asked" --expires 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..settings.site import SiteSettings
+    from ..site.sent import JournalState
 
 EPILOG = """\
 FILE is the site's own file: one site, or a sites.toml with --site-name.
@@ -150,7 +151,7 @@ def _review(site: "SiteSettings", args: argparse.Namespace) -> int:
             headings,
             [
                 (
-                    row.request.hash[:12],
+                    row.request.hash[:16],
                     row.state,
                     row.expires[:10],
                     printable(str(row.request.settings.get("federation.name", "?"))),
@@ -203,7 +204,7 @@ def _show_review(found: "object") -> None:
         for key, before, now in found.changed:
             say(f"  {printable(f'{key}: {before} → {now}')}")
     if found.row.state != "approved":
-        say(f"\nto allow it: pfedsam site approve FILE {request.hash[:12]}")
+        say(f"\nto allow it: pfedsam site approve FILE {request.hash[:16]}")
 
 
 def printable(text: str) -> str:
@@ -217,10 +218,10 @@ def _approve(site: "SiteSettings", args: argparse.Namespace) -> int:
 
     one = approve(site, args.hash, args.expires)
     if args.expires == 0:
-        say(f"{one.request.hash[:12]} is not approved any more")
+        say(f"{one.request.hash[:16]} is not approved any more")
         return 0
     until = f"until {one.expires[:16]} UTC" if one.expires else "until it is withdrawn (--expires 0)"
-    say(f"{one.request.hash[:12]} may run here {until}; ask the coordinator to start the run again")
+    say(f"{one.request.hash[:16]} may run here {until}; ask the coordinator to start the run again")
     return 0
 
 
@@ -278,8 +279,9 @@ def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
         print(json.dumps(answer | ({"last": last} if args.last else {}), indent=2))
         return 1 if broken else 0
     if not sums:
-        say(f"nothing has left {site.site}")
-        return 0
+        say(f"nothing has left {site.site}" + (", as far as can be read" if broken else ""))
+        _show_journals(journals)
+        return 1 if broken else 0
     headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
     rows = [
         (t.day, t.federation, t.run, str(t.messages), str(t.rounds), str(t.refused), f"{t.n_bytes / MB:.3f}")
@@ -289,7 +291,15 @@ def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
     show_table(headings, [*rows, ("all", "", "", str(sum(t.messages for t in sums)), "", "", total)])
     for entry in last:
         say(json.dumps(entry))
-    for one in journals:
-        state = f"broken at line {one.broken_at}" if one.broken_at else f"whole, {one.lines} lines"
-        say(f"{one.path}: {state}, last hash {one.head}")
+    _show_journals(journals)
     return 1 if broken else 0
+
+
+def _show_journals(journals: "list[JournalState]") -> None:
+    from .render import say
+
+    for one in journals:
+        state = (
+            f"broken at line {one.broken_at}" if one.broken_at is not None else f"whole, {one.lines} lines"
+        )
+        say(f"{one.path}: {state}, last hash {one.head}")

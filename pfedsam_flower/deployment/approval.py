@@ -21,7 +21,8 @@ from .bundles import digest_of
 
 KEPT = 20
 """Requests that nobody has allowed are kept up to this number, so that nobody can fill the site's disk."""
-SHORTEST = 8
+SHORTEST = 16
+"""Digits that name a request: so many that nobody can make another one that begins alike."""
 LARGEST_BUNDLE, LARGEST_SETTINGS = 10 * 1024 * 1024, 1024 * 1024
 """Bytes; Flower itself builds no larger bundle."""
 
@@ -72,7 +73,7 @@ def check_approved(site: SiteSettings, bundle: bytes, settings: Mapping[str, Any
             "PFS-701", f"a bundle of {len(bundle)} bytes, or its settings, are too large to keep"
         )
     _keep(site, Request(asked, digest_of(bundle), dict(settings), run, _now()), bundle)
-    short = asked[:12]
+    short = asked[:SHORTEST]
     said = f"its approval expired on {approval.expires[:10]}" if approval else "nobody has approved it"
     raise ConsentError("PFS-701", f"{short}: {said}", hint=f"pfedsam site review FILE {short}")
 

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import io
+import tokenize
 import tomllib
 import zipfile
 import zlib
@@ -13,17 +14,31 @@ PACKAGE = "pfedsam_flower"
 LARGEST = 20 * 1024 * 1024
 """Bytes of all files together, unpacked."""
 UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, EOFError)
-NOT_CODE = (".info/", "LICENSE", "pyproject.toml")
+NOT_CODE = ("pyproject.toml", "LICENSE", ".info/CONTENT")
+SERVER = "server_app"
+"""Folder of the other entry point; nothing in it runs at a site."""
 
 
 @dataclass(frozen=True)
 class BundledFile:
-    """A file of a bundle; ``text`` is "" where it is not text."""
+    """A file of a bundle; ``text`` is "" where it is not text in UTF-8."""
 
     name: str
-    n_bytes: int
     sha256: str
-    text: str
+    content: bytes
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size."""
+        return len(self.content)
+
+    @property
+    def text(self) -> str:
+        """As a reviewer sees it."""
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError:
+            return ""
 
 
 @dataclass(frozen=True)
@@ -62,11 +77,7 @@ def read_bundle(content: bytes) -> Bundle:
 
 def _file(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BundledFile:
     body = archive.read(info)
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        text = ""
-    return BundledFile(info.filename, len(body), hashlib.sha256(body).hexdigest(), text)
+    return BundledFile(info.filename, hashlib.sha256(body).hexdigest(), body)
 
 
 def _app(files: tuple[BundledFile, ...]) -> str:
@@ -87,20 +98,32 @@ def _remarks(files: tuple[BundledFile, ...], app: str) -> list[str]:
     if any(file.name.split("/")[0] == PACKAGE for file in files):
         found.append(f"it carries a {PACKAGE} of its own, in place of the one that is installed here")
     entry = app.partition(":")[0].replace(".", "/") + ".py"
-    if app and entry not in {file.name for file in files}:
+    names = [file.name for file in files]
+    if app and entry not in names:
         found.append(f"{entry}, which a site loads, is not in it")
+    found += [
+        f"{name} stands in it more than once" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    folders = {entry.split("/")[0], SERVER}
     for file in files:
-        if file.name.endswith(".py"):
-            found += [f"{file.name} {what}" for what in _own_code(file.text)]
-        elif not file.name.startswith(NOT_CODE):
+        if file.name.endswith(".py") and file.name.split("/")[0] in folders and "/" in file.name:
+            found += [f"{file.name} {what}" for what in _own_code(file)]
+        elif file.name not in NOT_CODE:
             found.append(f"{file.name} is neither an entry point nor the licence")
     return found
 
 
-def _own_code(text: str) -> list[str]:
-    """What a Python file does beside importing from the package and calling functions of it."""
+def _own_code(file: BundledFile) -> list[str]:
+    """What a Python file does beside importing from the package and calling functions of it.
+
+    Read from its bytes, as Python does: what a line says in another encoding is not what a reviewer sees.
+    """
     try:
-        body = ast.parse(text).body
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(file.content).readline)
+        if encoding != "utf-8":
+            return [f"is written in {encoding}, so it may not say what is shown here: do not allow it"]
+        file.content.decode()
+        body = ast.parse(file.content).body
     except (SyntaxError, ValueError):
         return ["is not Python that can be read"]
     names: set[str] = set()
@@ -121,5 +144,7 @@ def _of_the_package(statement: ast.ImportFrom) -> bool:
 def _hands_over(statement: ast.stmt, names: set[str]) -> bool:
     if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)):
         return False
+    if not all(isinstance(target, ast.Name) for target in statement.targets):
+        return False  # an attribute or an item would be changed somewhere else
     call = statement.value
     return isinstance(call.func, ast.Name) and call.func.id in names and not call.args and not call.keywords

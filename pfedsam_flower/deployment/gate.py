@@ -20,7 +20,7 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.common.logger import log
 
-from ..errors import ConsentError, PfedsamError
+from ..errors import ConsentError, FederationError, PfedsamError
 from ..federation.client import this_site
 from ..federation.door import ADMITTED, closed_app, settings_in, words_in
 from ..settings.site import SiteSettings
@@ -39,7 +39,7 @@ class Gate:
     """Between Flower and the bundle of one message."""
 
     def __init__(self) -> None:
-        self.refused: ConsentError | None = None
+        self.refused: PfedsamError | None = None
         self.site: SiteSettings | None = None
 
     def examine(self, message: Message, context: Context, run_id: int, bundle: Any) -> None:
@@ -63,12 +63,34 @@ class Gate:
         if self.refused:
             log(WARNING, "not run: %s", self.refused.local())
 
+    def unpack(self, install: Callable[[], Any]) -> Any:
+        """Flower's unpacking of the bundle, if it is approved; what goes wrong is refused in public words."""
+        if self.refused:
+            return None
+        try:
+            # Flower takes what lies there under eight digits of the hash: half unpacked, or changed since
+            shutil.rmtree(Path(os.environ["FLWR_HOME"]) / "apps", ignore_errors=True)
+            return install()
+        except Exception as error:
+            self._failed("unpacked", error)
+            return None
+
     def app(self, load: Callable[[], App]) -> App:
         """What answers the message: the bundle's app, or a refusal."""
-        if self.refused is not None:
-            return closed_app(this_site, self.refused)
-        assert self.site is not None
-        return _Interruptible(self.site, load()).answer
+        if self.refused is None:
+            assert self.site is not None
+            try:
+                return _Interruptible(self.site, load()).answer
+            except Exception as error:
+                self._failed("loaded", error)
+        assert self.refused is not None
+        return closed_app(this_site, self.refused)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Its text may hold paths, and Flower would send it: the site's log has it, the others a code."""
+        log(ERROR, "the bundle cannot be %s", what, exc_info=True)
+        text = f"the bundle cannot be {what}: {type(error).__name__}"
+        self.refused = FederationError("PFS-506", text)
 
 
 class _Interruptible:
@@ -131,11 +153,7 @@ def work(fetched: Callable[[], None]) -> None:
         return message, context, task, bundle
 
     def install_if_approved(content: bytes, **options: Any) -> Any:
-        if gate.refused:
-            return None
-        # Flower takes what lies there under eight digits of the hash: half unpacked, or changed since
-        shutil.rmtree(Path(os.environ["FLWR_HOME"]) / "apps", ignore_errors=True)
-        return install(content, **options)
+        return gate.unpack(lambda: install(content, **options))
 
     def load_if_approved(**options: Any) -> Callable[..., App]:
         load = loader(**options)

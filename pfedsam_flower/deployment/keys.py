@@ -95,13 +95,36 @@ def file_words(path: Path) -> str:
     """The words of a site's public key or of a certificate (those of all its content).
 
     Raises:
-        StoreError: PFS-605 when the file is neither.
+        StoreError: PFS-605 when the file is neither, or holds more than one certificate.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
+        is_certificate = b"CERTIFICATE" in path.read_bytes()
+    except OSError:
+        is_certificate = False
+    if not is_certificate:
         return key_words(read_public_key(path))
-    return words(certificate.public_bytes(serialization.Encoding.DER))
+    return words(one_certificate(path).public_bytes(serialization.Encoding.DER))
+
+
+def one_certificate(path: Path) -> x509.Certificate:
+    """The certificate of a file that holds one and nothing else.
+
+    Who trusts a file trusts every certificate in it, so the words of the first would say nothing of the rest.
+
+    Raises:
+        StoreError: PFS-605.
+    """
+    hint = "ask the coordinator for ca.crt as 'pfedsam certs' made it, and compare its words"
+    try:
+        content = path.read_bytes()
+        certificate = x509.load_pem_x509_certificate(content)
+    except (OSError, ValueError) as error:
+        raise StoreError("PFS-605", "this is not a certificate (PEM)", where=str(path), hint=hint) from error
+    alone = certificate.public_bytes(serialization.Encoding.PEM)
+    if b"".join(content.split()) != b"".join(alone.split()):
+        text = "the file holds more than one certificate: every one of them would be trusted"
+        raise StoreError("PFS-605", text, where=str(path), hint=hint)
+    return certificate
 
 
 def _not_a_public_key(path: Path) -> StoreError:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import FederationError
+from ..data.findings import some
+from ..errors import FederationError, StoreError
 from ..settings.site import SiteSettings
 from ..settings.sources import to_flat
 from ..site.files import locked
@@ -29,6 +30,8 @@ from .processes import MARKER, Program, check_alive, end_all, last_lines, start
 
 Engine = Literal["deployment", "simulation"]
 HEALTH_LIMIT_S = 90.0
+OURS = ".pfedsam-rehearsal"
+"""In a folder whose logs and Flower state may be replaced."""
 
 
 def free_port() -> int:
@@ -71,7 +74,7 @@ class Rehearsal:
         Raises:
             FederationError: PFS-507 when Flower refuses.
         """
-        config = self.folder / "run.toml"
+        config = self.folder / "flower" / "run.toml"
         config.write_text(flower.toml(run_config), encoding="utf-8")
         return flower.run(app, config, nodes=self.nodes, env=self.env, cwd=self.folder / "work")
 
@@ -102,7 +105,8 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
 
     Raises:
         FederationError: PFS-507 when a process does not start or ends early.
-        StoreError: PFS-604 when another rehearsal holds the folder.
+        StoreError: PFS-604 when another rehearsal holds the folder, or what would be replaced there was not
+            made by one.
     """
     folder = folder.resolve()
     if engine == "simulation" and importlib.util.find_spec("ray") is None:
@@ -112,6 +116,7 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
             hint="install the extra 'simulation', or use 'pfedsam rehearse'",
         )
     with locked(folder), _terminate_politely(), _short_folder() as temporary:
+        _check_ours(folder)
         end_all(str(folder))  # of a rehearsal here that was killed and could not clean up
         _make_folders(folder)
         port = free_port()
@@ -120,7 +125,7 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
         flower.write_connection(Path(env["FLWR_HOME"]), link.address)
         try:
             if engine == "simulation":
-                (folder / "sites.toml").write_text(_site_tables(sites), encoding="utf-8")
+                (folder / "flower" / "sites.toml").write_text(_site_tables(sites), encoding="utf-8")
             link.programs.append(_start_superlink(link, port, simulated=engine == "simulation"))
             _wait_for_health(link)
             if engine == "deployment":
@@ -130,6 +135,21 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
         finally:
             with _undisturbed():
                 end_all(str(folder), link.programs)
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuses a folder where something lies that is not a rehearsal's and would be replaced."""
+    if (folder / OURS).exists():
+        return
+    theirs = sorted(path.name for name in ("logs", "flower", "state.db*") for path in folder.glob(name))
+    if theirs:
+        raise StoreError(
+            "PFS-604",
+            f"the folder has {some(theirs)}, which no rehearsal made; nothing was touched",
+            where=str(folder),
+            hint="choose another one with --folder",
+        )
+    (folder / OURS).touch()
 
 
 def _make_folders(folder: Path) -> None:
@@ -158,7 +178,7 @@ def _environment(folder: Path, temporary: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
-        "PFEDSAM_SITES": str(folder / "sites.toml"),
+        "PFEDSAM_SITES": str(folder / "flower" / "sites.toml"),
         MARKER: str(folder),
     }
 

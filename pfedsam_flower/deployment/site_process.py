@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ConsentError, SettingsError
+from ..errors import ConsentError, SettingsError, StoreError
 from ..federation.door import ADMITTED, LAUNCHER
 from ..settings.site import PATHS, SiteSettings
 from ..settings.sources import refuse, to_flat
@@ -20,6 +20,7 @@ from ..site.consent import LEFT, check_willing, control_folder
 from ..site.files import locked, write_whole
 from . import flower
 from .doctor.subject import read_site
+from .keys import one_certificate
 from .processes import MARKER, Program, end_all
 from .rehearsal import free_port
 
@@ -63,11 +64,21 @@ def connection(site: SiteSettings, *, insecure: bool) -> list[str]:
             problems.append(f"{name}: is needed; see docs/how-to/enrol.md")
         elif not Path(path).is_file():
             problems.append(f"{name} = {path!r}: there is no such file")
+        elif name == "authority":
+            problems += _of_authority(Path(path))
     refuse(problems, "PFS-102")
     options = ["--superlink", site.superlink]
     if insecure:
         return [*options, "--insecure"]
     return [*options, "--root-certificates", site.authority, "--auth-supernode-private-key", site.key]
+
+
+def _of_authority(path: Path) -> list[str]:
+    try:
+        one_certificate(path)
+    except StoreError as error:
+        return [f"authority = {str(path)!r}: {error.message}; {error.hint}"]
+    return []
 
 
 def _loopback(address: str) -> bool:
@@ -162,6 +173,7 @@ def keep_running(site: SiteSettings, options: list[str], say: Say) -> None:
                 cwd=control,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                umask=0o077,  # whatever is written for the site is for its account alone
             )
             return Program(f"the SuperNode of {site.site}", process, Path(os.devnull))
 

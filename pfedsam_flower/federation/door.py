@@ -36,7 +36,7 @@ PUBLIC = re.compile(r"PFS-\d{3} [^\n/\\]*")
 WhichSite = Callable[[Context], SiteSettings]
 
 
-def door(which: WhichSite, closed: ConsentError | None = None) -> Mod:
+def door(which: WhichSite, closed: PfedsamError | None = None) -> Mod:
     """The mod for an app whose site ``which`` tells; a ``closed`` one answers all with that refusal."""
 
     def through(message: Message, context: Context, call: ClientAppCallable) -> Message:
@@ -69,7 +69,7 @@ def door(which: WhichSite, closed: ConsentError | None = None) -> Mod:
     return through
 
 
-def closed_app(which: WhichSite, error: ConsentError) -> ClientApp:
+def closed_app(which: WhichSite, error: PfedsamError) -> ClientApp:
     """An app that answers every message with this refusal, and does nothing else."""
 
     def refuse(message: Message, context: Context) -> Message:

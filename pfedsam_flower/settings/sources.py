@@ -132,20 +132,27 @@ def sites_from_file(path: Path) -> list[SiteSettings]:
         str(path),
     )
 
-    def here(folder: str) -> str:
-        return str(path.parent.resolve() / folder) if folder else ""
+    return [_from_there(site, path) for site in sites]
 
-    return [s.model_copy(update={k: here(getattr(s, k)) for k in PATHS}) for s in sites]
+
+def _from_there(site: SiteSettings, path: Path) -> SiteSettings:
+    """The site with paths that count from the folder of its file, wherever a command is given."""
+    there = path.parent.resolve()
+    return site.model_copy(update={k: str(there / getattr(site, k)) for k in PATHS if getattr(site, k)})
 
 
 def sites_in(path: Path) -> list[SiteSettings]:
     """The sites of a ``sites.toml``, or the one site of a node config, which names it at the top.
 
+    Relative paths count from the file's folder.
+
     Raises:
         SettingsError: PFS-102 as ``sites_from_file``.
     """
     table = _read_toml(path)
-    return [site_from_flat(table, str(path))] if isinstance(table.get("site"), str) else sites_from_file(path)
+    if not isinstance(table.get("site"), str):
+        return sites_from_file(path)
+    return [_from_there(site_from_flat(table, str(path)), path)]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

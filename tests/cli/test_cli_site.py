@@ -47,13 +47,13 @@ def test_review_approve_and_withdraw(file: Path, capsys: pytest.CaptureFixture[s
     name = ask(file)
     assert main(["site", "review", str(file)]) == 0
     assert f"{name[:12]}" in capsys.readouterr().out
-    assert main(["site", "approve", str(file), name[:8], "--expires", "30"]) == 0
+    assert main(["site", "approve", str(file), name[:16], "--expires", "30"]) == 0
     assert "may run here until" in capsys.readouterr().out
     assert main(["site", "review", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["state"] == "approved"
-    assert main(["site", "approve", str(file), name[:8], "--expires", "0"]) == 0
+    assert main(["site", "approve", str(file), name[:16], "--expires", "0"]) == 0
     assert "not approved any more" in capsys.readouterr().out
-    assert main(["site", "approve", str(file), "00000000"]) == 1
+    assert main(["site", "approve", str(file), "0" * 16]) == 1
     assert "PFS-707" in capsys.readouterr().err
     assert main(["site", "approve", str(file), name, "--expires", "-1"]) == 2
 
@@ -95,6 +95,12 @@ def test_sent_adds_up_and_says_when_a_journal_is_broken(
 ) -> None:
     assert main(["site", "sent", str(file)]) == 0
     assert "nothing has left north" in capsys.readouterr().out
+    replaced = file.parent / "state" / "g" / "north" / "sent.jsonl"
+    replaced.parent.mkdir(parents=True)
+    replaced.write_text("garbage\n")
+    assert main(["site", "sent", str(file)]) == 1
+    assert "g/north/sent.jsonl: broken at line 1" in capsys.readouterr().out
+    replaced.unlink()
     path = file.parent / "state" / "f" / "north" / "sent.jsonl"
     for number in (1, 2):
         words = {"kind": "train", "round": number}

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def site(tmp_path: Path) -> SiteSettings:
     return SiteSettings(site="north", data="data", state=str(tmp_path / "state"))
 
 
-def bundle(files: dict[str, str] = THIN) -> bytes:
+def bundle(files: Mapping[str, str | bytes] = THIN) -> bytes:
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:
         for name, text in files.items():
@@ -50,7 +51,7 @@ def test_only_the_very_bundle_with_the_very_settings_is_approved(site: SiteSetti
     assert asked(site, content) == "PFS-701"
     (request,) = approval.requests(site)
     assert request.bundle == digest_of(content)
-    approval.approve(site, request.hash[:8], None)
+    approval.approve(site, request.hash[:16], None)
     assert asked(site, content) == ""
     changed = bytearray(content)
     changed[40] ^= 1
@@ -136,7 +137,19 @@ def test_the_projects_own_bundle_has_no_code_of_its_own() -> None:
         ("client_app/app.py", "def (", "client_app/app.py is not Python that can be read"),
         ("client_app/app.py", "from pfedsam_flower.x import y\napp = eval('1')\n", "has code of its own"),
         ("pfedsam_flower/model/lora.py", "", "it carries a pfedsam_flower of its own"),
-        ("torch/__init__.py", "x = 1", "torch/__init__.py has code of its own (line 1)"),
+        ("torch/__init__.py", "", "torch/__init__.py is neither an entry point nor the licence"),
+        ("client_app.py", "", "client_app.py is neither an entry point nor the licence"),
+        ("LICENSE.py", "", "LICENSE.py is neither an entry point nor the licence"),
+        ("LICENSE_x/app.pyc", "", "LICENSE_x/app.pyc is neither an entry point nor the licence"),
+        ("client_app/app.py", APP + "{}[open('x')] = build_client_app()\n", "has code of its own (line "),
+        ("client_app/app.py", APP + "app.mods = build_client_app()\n", "has code of its own (line "),
+        ("client_app/app.py", "# coding: utf-7\n# +AAo-open('x')\n" + APP, "is written in utf-7"),
+        (
+            "client_app/app.py",
+            f"# coding: latin-1\n{APP}# \xe9".encode("latin-1"),
+            "is written in iso-8859-1",
+        ),
+        ("client_app/app.py", APP.encode() + b"# \xe9", "is not Python that can be read"),
         ("notes.md", "", "notes.md is neither an entry point nor the licence"),
         ("pyproject.toml", "[", "pyproject.toml does not say what a site is to load"),
         (
@@ -146,9 +159,16 @@ def test_the_projects_own_bundle_has_no_code_of_its_own() -> None:
         ),
     ],
 )
-def test_a_bundle_that_does_more_is_told(name: str, text: str, remark: str) -> None:
+def test_a_bundle_that_does_more_is_told(name: str, text: str | bytes, remark: str) -> None:
     found = read_bundle(bundle(THIN | {name: text}))
     assert any(remark in one for one in found.remarks), found.remarks
+
+
+def test_a_file_that_stands_twice_is_told() -> None:
+    whole = io.BytesIO(bundle())
+    with zipfile.ZipFile(whole, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("client_app/app.py", APP)
+    assert "client_app/app.py stands in it more than once" in read_bundle(whole.getvalue()).remarks
 
 
 def test_a_bundle_that_is_none_is_told() -> None:

@@ -17,7 +17,7 @@ from pfedsam_flower.federation.in_process import _identify
 from pfedsam_flower.federation.records import content, words_of
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.settings.sources import to_flat
-from pfedsam_flower.site import consent
+from pfedsam_flower.site import consent, journal
 
 BUNDLE = b"not even a zip"
 WORDS = HelloRequest(software="1", settings={"federation.name": "test", "rounds": 3})
@@ -74,6 +74,28 @@ def test_what_was_approved_is_loaded_and_only_that(site: SiteSettings) -> None:
     assert gate.app(lambda: lambda message, context: message)(*parts(site)) is not None
     assert refusal(examined(site, BUNDLE + b" "), site).startswith("PFS-701")
     assert refusal(examined(site, BUNDLE, "0" * 64), site).startswith("PFS-701")
+
+
+@pytest.mark.parametrize("what", ["unpacked", "loaded"])
+def test_a_bundle_that_cannot_be_used_is_answered_in_public_words_and_journaled(
+    site: SiteSettings, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(*args: Any) -> Any:
+        raise ImportError(f"cannot import from {tmp_path}/SMITH_JOHN")
+
+    approve(site)
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path / "flower"))
+    gate = examined(site)
+    if what == "unpacked":
+        assert gate.unpack(fails) is None
+    else:
+        assert gate.unpack(lambda: "done") == "done"
+    with pytest.raises(RuntimeError) as caught:
+        gate.app(not_loaded if what == "unpacked" else fails)(*parts(site))
+    assert str(caught.value) == "PFS-506 a site failed while it worked on a message"
+    (line,) = [one for path in (tmp_path / "state").rglob("sent.jsonl") for one in journal.read(path)]
+    assert line["kind"] == "error"
+    assert "SMITH" not in str(line)
 
 
 def test_the_process_knows_what_was_admitted_and_forgets_it(

@@ -14,9 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfedsam_flower.cli.__main__ import main
+from pfedsam_flower.deployment import site_process
+from pfedsam_flower.deployment.certificates import make_certificates
+from pfedsam_flower.deployment.doctor import certificates
 from pfedsam_flower.deployment.keys import file_words, key_words, make_site_key, read_public_key
 from pfedsam_flower.deployment.words import COUNT, WORDS, differing, words
 from pfedsam_flower.errors import SettingsError, StoreError
+from pfedsam_flower.settings.site import SiteSettings
 
 
 def test_one_slip_of_the_tongue_makes_no_other_word():
@@ -104,6 +108,29 @@ def test_other_files_have_no_words(tmp_path):
     for path in (*(tmp_path / name for name in ("pem.pub", "rsa.pub", "cut.pub", "none.pub")), made.private):
         with pytest.raises(StoreError, match="not the public key of a site"):
             file_words(path)
+
+
+def test_a_file_with_two_certificates_has_no_words_and_no_site_trusts_it(tmp_path):
+    for name in ("ours", "theirs"):
+        make_certificates(tmp_path / name, ["fl.example.org"])
+    ours, theirs = ((tmp_path / name / "ca.crt").read_bytes() for name in ("ours", "theirs"))
+    said = file_words(tmp_path / "ours" / "ca.crt")
+    mailed = tmp_path / "ca.crt"
+    mailed.write_bytes(ours.replace(b"\n", b"\r\n") + b"\n")
+    assert file_words(mailed) == said, "line ends are not content"
+    site = SiteSettings(
+        site="north", data=".", state=".", superlink="x:1", authority=str(mailed), key=str(mailed)
+    )
+    assert site_process.connection(site, insecure=False)
+    assert certificates.files(mailed, (), "site").status == "ok"
+    for both in (ours + theirs, ours + theirs.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE")):
+        mailed.write_bytes(both)
+        with pytest.raises(StoreError, match="more than one certificate"):
+            file_words(mailed)
+        with pytest.raises(SettingsError, match="(?s)PFS-102.*more than one certificate"):
+            site_process.connection(site, insecure=False)
+    mailed.write_bytes(ours + theirs)
+    assert certificates.files(mailed, (), "site").status == "failed"
 
 
 def test_the_commands_say_the_same_words(tmp_path, capsys):

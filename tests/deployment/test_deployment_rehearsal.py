@@ -99,11 +99,36 @@ def test_everything_runs_inside_and_nothing_afterwards(tmp_path, programs):
         # Three programs and, at once or a moment later, a detached or plain child of each.
         assert {p.pid for p in link.programs} <= descendants(str(folder))
         assert link.run(Path("app"), {"rounds": 3, "coordinator.folder": "x"}) == 42
-        assert tomllib.loads((folder / "run.toml").read_text()) == {"rounds": 3, "coordinator.folder": "x"}
+        assert tomllib.loads((folder / "flower" / "run.toml").read_text()) == {
+            "rounds": 3,
+            "coordinator.folder": "x",
+        }
         assert link.status(42) == ("finished:failed", "why")
         assert link.last_words(42).strip() == "ERROR: the last word"
     assert descendants(str(folder)) == set()
     assert all(program.process.returncode is not None for program in link.programs)
+
+
+@pytest.mark.parametrize("name", ["logs/thesis.log", "flower/config.toml", "state.db"])
+def test_what_no_rehearsal_made_is_not_replaced(tmp_path, programs, name):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    with (
+        pytest.raises(StoreError, match="PFS-604.*which no rehearsal made"),
+        rehearsal(tmp_path / "run", [], engine="deployment"),
+    ):
+        pass
+    assert path.read_text() == "mine"
+
+
+def test_a_folder_with_other_things_can_be_used_again_and_again(tmp_path, programs):
+    (tmp_path / "sites.toml").write_text("mine")
+    (tmp_path / "run.toml").write_text("mine")
+    for engine in ("deployment", "simulation", "deployment"):
+        with rehearsal(tmp_path, sites(tmp_path, "north"), engine=engine) as link:
+            link.run(Path("app"), {"rounds": 3})
+    assert {(tmp_path / name).read_text() for name in ("sites.toml", "run.toml")} == {"mine"}
 
 
 def test_processes_get_their_site_and_nothing_that_leaves_the_machine(tmp_path, programs):
@@ -231,6 +256,7 @@ def test_what_a_killed_rehearsal_left_is_ended_at_the_next_start(tmp_path, progr
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "state.db").write_text("of a run that must not start again")
+    (folder / rehearsals.OURS).touch()
     left = subprocess.Popen(
         ["sleep", "600"], env=os.environ | {processes.MARKER: str(folder)}, start_new_session=True
     )

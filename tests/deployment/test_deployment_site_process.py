@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pfedsam_flower.deployment import site_process
+from pfedsam_flower.deployment.certificates import make_certificates
 from pfedsam_flower.deployment.processes import Program
 from pfedsam_flower.errors import ConsentError, SettingsError, StoreError
 from pfedsam_flower.settings.site import SiteSettings
@@ -20,8 +21,8 @@ from pfedsam_flower.site.files import locked
 
 @pytest.fixture
 def site(tmp_path: Path) -> SiteSettings:
-    for name in ("ca.crt", "north.key"):
-        (tmp_path / name).touch()
+    make_certificates(tmp_path, ["fl.example.org"])
+    (tmp_path / "north.key").touch()
     text = 'site = "north"\ndata = "data"\nstate = "state"\nauthority = "ca.crt"\nkey = "north.key"\n'
     (tmp_path / "north.toml").write_text(text + 'superlink = "fl.example.org:443"\n')
     return site_process.site_of(tmp_path / "north.toml", None)
@@ -45,6 +46,7 @@ def test_tls_and_key_are_what_it_is_started_with(site: SiteSettings) -> None:
     [
         ({"superlink": ""}, False, "superlink: is needed"),
         ({"authority": ""}, False, "authority: is needed"),
+        ({"authority": __file__}, False, "this is not a certificate"),
         ({"key": "/nowhere/north.key"}, False, "there is no such file"),
         ({}, True, "plain HTTP (--insecure) is for this machine only"),
         ({"superlink": "10.0.0.7:8000"}, True, "plain HTTP (--insecure) is for this machine only"),

@@ -76,6 +76,9 @@ def files(roots: Path | None, others: tuple[Path, ...], role: Role, now: datetim
             reason = error.strerror if isinstance(error, OSError) else "it holds no PEM certificate"
             outcomes.append(failed(f"{path} cannot be read: {reason}", "fetch the file again"))
             continue
+        if path == roots and len(found) > 1:
+            text = f"{path} holds {len(found)} certificates, and a site would trust each of them"
+            outcomes.append(failed(text, "keep the one of the federation, and compare its words"))
         for certificate in found:
             outcomes.append(dates(certificate, now))
             if path == roots and not is_authority(certificate):
