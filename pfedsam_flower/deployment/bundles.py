@@ -24,21 +24,9 @@ class BundledFile:
     """A file of a bundle; ``text`` is "" where it is not text in UTF-8."""
 
     name: str
+    n_bytes: int
     sha256: str
-    content: bytes
-
-    @property
-    def n_bytes(self) -> int:
-        """Its size."""
-        return len(self.content)
-
-    @property
-    def text(self) -> str:
-        """As a reviewer sees it."""
-        try:
-            return self.content.decode()
-        except UnicodeDecodeError:
-            return ""
+    text: str
 
 
 @dataclass(frozen=True)
@@ -68,16 +56,20 @@ def read_bundle(content: bytes) -> Bundle:
             entries = [info for info in archive.infolist() if not info.is_dir()]
             if sum(info.file_size for info in entries) > LARGEST:
                 raise ValueError("its files are too large")
-            files = tuple(_file(archive, info) for info in entries)
+            bodies = [archive.read(info) for info in entries]
     except UNREADABLE as error:
         return Bundle(digest_of(content), (), "", (f"the bundle cannot be read: {error}",))
+    files = tuple(_file(info.filename, body) for info, body in zip(entries, bodies, strict=True))
     app = _app(files)
-    return Bundle(digest_of(content), files, app, tuple(_remarks(files, app)))
+    return Bundle(digest_of(content), files, app, tuple(_remarks(files, bodies, app)))
 
 
-def _file(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BundledFile:
-    body = archive.read(info)
-    return BundledFile(info.filename, hashlib.sha256(body).hexdigest(), body)
+def _file(name: str, body: bytes) -> BundledFile:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return BundledFile(name, len(body), hashlib.sha256(body).hexdigest(), text)
 
 
 def _app(files: tuple[BundledFile, ...]) -> str:
@@ -91,7 +83,7 @@ def _app(files: tuple[BundledFile, ...]) -> str:
     return ""
 
 
-def _remarks(files: tuple[BundledFile, ...], app: str) -> list[str]:
+def _remarks(files: tuple[BundledFile, ...], bodies: list[bytes], app: str) -> list[str]:
     found = []
     if not app:
         found.append("pyproject.toml does not say what a site is to load")
@@ -105,25 +97,25 @@ def _remarks(files: tuple[BundledFile, ...], app: str) -> list[str]:
         f"{name} stands in it more than once" for name in sorted({n for n in names if names.count(n) > 1})
     ]
     folders = {entry.split("/")[0], SERVER}
-    for file in files:
+    for file, body in zip(files, bodies, strict=True):
         if file.name.endswith(".py") and file.name.split("/")[0] in folders and "/" in file.name:
-            found += [f"{file.name} {what}" for what in _own_code(file)]
+            found += [f"{file.name} {what}" for what in _own_code(body)]
         elif file.name not in NOT_CODE:
             found.append(f"{file.name} is neither an entry point nor the licence")
     return found
 
 
-def _own_code(file: BundledFile) -> list[str]:
+def _own_code(content: bytes) -> list[str]:
     """What a Python file does beside importing from the package and calling functions of it.
 
     Read from its bytes, as Python does: what a line says in another encoding is not what a reviewer sees.
     """
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(file.content).readline)
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         if encoding != "utf-8":
             return [f"is written in {encoding}, so it may not say what is shown here: do not allow it"]
-        file.content.decode()
-        body = ast.parse(file.content).body
+        content.decode()
+        body = ast.parse(content).body
     except (SyntaxError, ValueError):
         return ["is not Python that can be read"]
     names: set[str] = set()

@@ -60,6 +60,8 @@ def test_review_approve_and_withdraw(file: Path, capsys: pytest.CaptureFixture[s
 
 def test_what_others_wrote_cannot_steer_the_terminal(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = ask(file, **{"federation.name": HOSTILE, "classes": HOSTILE})
+    assert main(["site", "review", str(file), name, "--json"]) == 0
+    assert "remarks" in json.loads(capsys.readouterr().out)["bundle"]
     for words in (["review", str(file)], ["review", str(file), name]):
         assert main(["site", *words]) == 0
         assert "\x1b" not in capsys.readouterr().out
