@@ -91,6 +91,14 @@ def _run(name: str, words: list[str]) -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"{error.strerror}\n  where: {error.filename}\n  hint: check its rights and the disk",
+            file=sys.stderr,
+        )
+        return 1
     except SystemExit as leave:  # argparse has said why; a signal has said which
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
 

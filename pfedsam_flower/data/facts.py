@@ -102,12 +102,14 @@ def picture_of(data: CaseData) -> Picture:
     marked = data.target.sum(axis=(0, 2, 3))
     place = int(marked.argmax()) if marked.any() else len(data.image) // 2
     step = max(1, -(-max(data.image.shape[1:3]) // PICTURE_SIDE))
-    image = data.image[place, ::step, ::step].astype(np.uint8)
+    rows, columns = (max(1, min(step, n // 2)) for n in data.image.shape[1:3])  # two of each stay
+    image = data.image[place, ::rows, ::columns].astype(np.uint8)
+    pixel = data.spacing_mm[1] / data.spacing_mm[2] if data.spacing_mm else 1.0
     return Picture(
         id=data.case.id,
         image=image[..., 0] if image.shape[-1] == 1 else image,
-        masks=data.target[:, place, ::step, ::step].copy(),
-        aspect=data.spacing_mm[1] / data.spacing_mm[2] if data.spacing_mm else 1.0,
+        masks=data.target[:, place, ::rows, ::columns].copy(),
+        aspect=pixel * rows / columns,
         edges=_edges(data),
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .findings import some
-from .readers import READERS, is_case_path, stem_of, suffix_of
+from .readers import READERS, dicom, is_case_path, stem_of, suffix_of
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def find_inputs(path: Path, references: Path | None = None) -> list[Input]:
 
 def name_of(path: Path) -> str:
     """What the outputs of an image are called: its file's stem, or its folder and the series named."""
-    if path.is_dir():
-        return path.resolve().name
+    if path.is_dir():  # a link's own name, as in training: its target's may be the patient's
+        return path.name if path.name not in ("", "..") else path.resolve().name
     return stem_of(path) if suffix_of(path) else path.name.replace("#", "-")
 
 
@@ -77,6 +77,8 @@ def _paths(path: Path) -> list[Path]:
     if not is_case_path(path):
         return inside
     others = [one.name for one in inside if suffix_of(one) != ".dcm"]
+    if not others and len(dicom.series_in(path)) == len(inside) > 1:
+        return inside  # pictures, as of X-ray or mammography: every file is a series of its own
     if others:
         raise DataError(
             "PFS-202",
@@ -91,11 +93,23 @@ def _masks(folder: Path) -> dict[str, Path]:
     """Files that may be masks, by name.
 
     Raises:
-        DataError: PFS-201 when the folder cannot be read.
+        DataError: PFS-201 when the folder cannot be read, PFS-202 when two masks have one name.
     """
+    by_name: dict[str, list[Path]] = {}
     try:
-        return {stem_of(one): one for one in sorted(folder.iterdir()) if one.is_file() and suffix_of(one)}
+        for one in sorted(folder.iterdir()):
+            if one.is_file() and suffix_of(one):
+                by_name.setdefault(stem_of(one), []).append(one)
     except OSError as error:
         raise DataError(
             "PFS-201", f"the folder of references cannot be read: {error.strerror}", where=str(folder)
         ) from error
+    double = [" and ".join(p.name for p in found) for found in by_name.values() if len(found) > 1]
+    if double:
+        raise DataError(
+            "PFS-202",
+            f"{len(double)} names belong to more than one reference: {some(double)}",
+            where=str(folder),
+            hint="keep the one to compare with",
+        )
+    return {name: found[0] for name, found in by_name.items()}

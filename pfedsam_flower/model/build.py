@@ -1,5 +1,6 @@
 """Settings → model. The only model file that knows settings."""
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,11 @@ def problems(run: RunSettings) -> list[str]:
     if run.method not in METHODS:
         found.append(f"method = {run.method!r}: no such method; {suggest(run.method, list(METHODS))}")
     found += [f"lora.targets: {t!r} is none of q, k, v" for t in run.lora.targets if t not in PARTS]
+    found += [
+        f"classes: {name!r} is no name for a class: letters, digits and ._- only, a letter or digit first"
+        for name in run.classes
+        if not re.fullmatch(r"[^\W_][\w.-]*", name)
+    ]
     if len(set(run.classes)) != len(run.classes):
         found.append("classes: a name is given twice")
     if run.image.window_low >= run.image.window_high:

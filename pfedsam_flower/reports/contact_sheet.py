@@ -53,7 +53,7 @@ def write_contact_sheet(
             picture.image, cmap="gray", vmin=0, vmax=255, aspect=picture.aspect, interpolation="nearest"
         )
         for mask, colour in zip(picture.masks, _colours(len(classes)), strict=True):
-            if mask.any() and not mask.all():
+            if mask.any() and not mask.all() and min(mask.shape) > 1:  # a line has no outline
                 axis.contour(mask.astype(float), [0.5], colors=[colour], linewidths=1.0)
         name = picture.id if len(picture.id) <= 22 else picture.id[:21] + "…"
         axis.set_title(name, fontsize=7, color="#C00000" if picture.id in suspected else "black")

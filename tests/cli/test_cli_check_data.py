@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +124,32 @@ def test_the_contact_sheet_is_a_picture(hospitals, tmp_path, capsys):
 def test_what_cannot_be_done_is_said(words, said, hospitals, capsys):
     assert main(["check-data", *(word.format(sites=hospitals / "sites.toml") for word in words)]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_long_and_flat_slices_have_a_sheet(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / "north" / name).mkdir(parents=True)
+        for patient in range(3):
+            values = np.zeros((600, 40, 3), np.int16)
+            values[200:400, 10:20] = 255
+            if name == "images":
+                values[:, :, :] += np.random.default_rng(patient).integers(0, 200, values.shape, np.int16)
+            image = nibabel.Nifti1Image(values, np.diag((1, 1, 4, 1)))
+            nibabel.save(image, tmp_path / "north" / name / f"p{patient}.nii.gz")
+    sheet = tmp_path / "sheet.png"
+    words = ["check-data", str(tmp_path / "north"), "--labels", "lesion=255", "--set", "classes=lesion"]
+    assert main([*words, "--set", "image.plane=coronal", "--contact-sheet", str(sheet)]) in (0, 3)
+    assert sheet.stat().st_size > 1000
+
+
+def test_what_the_system_refuses_is_a_sentence(hospitals, monkeypatch, capsys):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert main(["check-data", str(hospitals / "north")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Permission denied\n  where: ")
 
 
 def test_a_folder_that_is_not_there_is_a_finding(tmp_path, capsys):

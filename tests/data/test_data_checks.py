@@ -1,6 +1,7 @@
 """A site looked through as a whole: what is said of it, and what is found."""
 
 import gc
+import json
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,19 @@ def test_the_same_image_twice_is_an_error_only_across_the_parts_of_the_split(mak
     assert found.errors
     assert found.warnings
     assert "of another patient" in found.errors[0].text
+
+
+def test_a_copy_that_nobody_trains_or_tests_on_is_no_error(make_site):
+    site = make_site(patients=6, slices=1)
+    parts = {"train": ["p0", "p1", "p2", "p3"], "validation": ["p4"], "test": ["p5"]}
+    recorded = Path(site.state) / "split.json"
+    recorded.parent.mkdir(parents=True, exist_ok=True)
+    recorded.write_text(json.dumps({"version": 1, "seed": 0} | parts))
+    for folder in (Path(site.data, name) for name in ("images", "masks")):
+        (folder / "new-s0.png").write_bytes((folder / "p0-s0.png").read_bytes())
+    found = look(site)
+    assert ("warning", "PFS-210") in said(found)
+    assert not found.errors
 
 
 def test_blank_slices_are_no_duplicates_but_are_named(make_site):

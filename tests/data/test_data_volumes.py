@@ -106,6 +106,47 @@ def test_nifti_with_two_orientations_takes_the_qform_and_warns(tmp_path, caplog)
     assert "qform is used" in caplog.text
 
 
+@pytest.mark.parametrize("codes", [(1, 1), (1, 2), (2, 4), (1, 4)])
+@pytest.mark.parametrize("change", ["moved", "turned", "none"])
+def test_nifti_whose_two_forms_differ_in_any_way_warns_and_says_which_is_used(
+    tmp_path, caplog, codes, change
+):
+    angle = 0.3
+    one = np.diag((-2.0, 3.0, 4.0, 1.0))
+    one[:2, :2] = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ one[:2, :2]
+    one[:3, 3] = (10, -20, 30)
+    other = one.copy()
+    if change == "moved":
+        other[:3, 3] += (15, 0, 7)
+    if change == "turned":
+        other[:3, :3] = np.diag((1, -1, -1)) @ other[:3, :3]
+    image = nibabel.Nifti1Image(VALUES.T, one)
+    image.set_qform(one, codes[0])
+    image.set_sform(other, codes[1])
+    nibabel.save(image, tmp_path / "a.nii")
+    with caplog.at_level(logging.WARNING):
+        place = read_image(tmp_path / "a.nii").grid
+    used = {name: np.allclose((LPS @ form)[:3, 3], place.frame[:3], atol=1e-3) for name, form in
+            (("qform", one), ("sform", other))}  # fmt: skip
+    assert any(used.values())
+    assert bool(caplog.text) == (change != "none")
+    if change == "moved":
+        assert [name for name in used if f"its {name} is used" in caplog.text] == [n for n in used if used[n]]
+
+
+def test_an_nrrd_of_three_volumes_is_no_colour(tmp_path):
+    header = "NRRD0004\ntype: short\ndimension: 4\nsizes: 3 4 5 6\nencoding: raw\nendian: little\n"
+    header += "space: left-posterior-superior\nspace directions: none (1,0,0) (0,1,0) (0,0,1)\n"
+    for kind, fits in (("list", False), ("time", False), ("RGB-color", True), ("vector", True)):
+        path = tmp_path / f"{kind}.nrrd"
+        head = f"{header}kinds: {kind} domain domain domain\n\n".encode()
+        path.write_bytes(head + np.arange(360, dtype="<i2").tobytes())
+        if fits:
+            assert read_image(path).values.shape == (6, 5, 4, 3)
+        else:
+            refused(path, f"an axis of kind {kind}: 3 volumes", "PFS-207")
+
+
 def test_nifti_2_and_several_volumes_are_refused(tmp_path):
     nibabel.save(nibabel.Nifti2Image(VALUES.T, np.eye(4)), tmp_path / "a.nii.gz")
     refused(tmp_path / "a.nii.gz", "NIfTI-2", "PFS-204")

@@ -185,6 +185,9 @@ def test_impossible_settings_are_named() -> None:
     assert "did you mean vit_b?" in text
     assert "'x' is none of q, k, v" in text
     assert "given twice" in text
+    for name in ("..", "CD4 /x", "-a", ""):
+        odd = "\n".join(problems(RUN.model_copy(update={"classes": (name, "zone.2_b-c")})))
+        assert odd.count("is no name for a class") == 1
     assert "multiple of 14" in "\n".join(problems(RUN.model_copy(update={"image": ImageSettings(size=60)})))
 
 

@@ -22,6 +22,8 @@ from .refusals import unreadable, unusable
 IMAGE_IO = "NiftiImageIO"
 CHUNK = 1 << 20
 HEADER_BYTES = 348
+ORIGIN_MM = 0.1  # as far as origins may lie apart and count as one, see pixels.Grid
+TO_LPS = np.diag((-1.0, -1.0, 1.0))  # from NIfTI's RAS
 QFORM_CODE = 252  # offset; the sform code follows
 # by data type; those of more than one number per voxel (colour) have no letter
 BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
@@ -39,7 +41,8 @@ class Header:
         start: offset of the first voxel. bytes: per voxel.
         kind: byte order and letter of the voxel type, as numpy spells it ('<f4', '>i2'; '<V3' is colour).
         qform, sform: codes; 0 says that the matrix means nothing.
-        quaternion: b, c, d of the qform. affine: float64 [3, 4] of the sform.
+        quaternion: b, c, d of the qform. shift: its origin. handed: its qfac, 1 or -1.
+        affine: float64 [3, 4] of the sform.
     """
 
     sizes: tuple[int, ...]
@@ -50,6 +53,8 @@ class Header:
     qform: int
     sform: int
     quaternion: tuple[float, ...]
+    shift: tuple[float, ...]
+    handed: float
     affine: np.ndarray
 
 
@@ -125,7 +130,7 @@ def _agree(path: Path, header: Header, place: Grid) -> None:
     lengths = np.linalg.norm(header.affine[:, :3], axis=0)
     spacing = np.array(place.spacing_mm[::-1])
     used = np.arange(3) < len(header.sizes)
-    directions = np.diag((-1, -1, 1)) @ header.affine[:, :3] / np.where(lengths, lengths, 1)  # RAS → LPS
+    directions = TO_LPS @ header.affine[:, :3] / np.where(lengths, lengths, 1)
     taken = np.allclose(directions[:, used], np.reshape(place.frame[3:], (3, 3))[:, used], atol=1e-3)
     if taken and not np.allclose(lengths[used], spacing[used], rtol=1e-2):
         raise unusable(
@@ -133,8 +138,31 @@ def _agree(path: Path, header: Header, place: Grid) -> None:
             f"its sform has voxels of {_some(lengths)} mm, its pixdim of {_some(spacing)} mm",
             "save it again with a tool that writes both alike",
         )
-    if not taken:
-        log.warning("%s has two orientations that differ; its qform is used", path.name)
+    taken = taken and np.allclose(TO_LPS @ header.affine[:, 3], place.frame[:3], atol=ORIGIN_MM)
+    other = header.affine[:, :3] / np.where(lengths, lengths, 1)
+    turned = header.qform and not np.allclose(other[:, used], _rotation(header)[:, used], atol=1e-3)
+    moved = header.qform and not np.allclose(header.affine[:, 3], header.shift, atol=ORIGIN_MM)
+    if not taken or turned or moved:
+        log.warning(
+            "%s has two orientations or origins that differ (qform and sform): its %s is used, for the masks "
+            "that are written as well; a viewer that prefers the other one shows them elsewhere",
+            path.name,
+            "sform" if taken else "qform",
+        )
+
+
+def _rotation(header: Header) -> np.ndarray:
+    """Direction cosines of the qform, float64 [3, 3], one axis per column, in RAS."""
+    b, c, d = header.quaternion
+    a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d))))
+    turn = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    return turn @ np.diag((1.0, 1.0, header.handed))
 
 
 def _some(numbers: np.ndarray) -> str:
@@ -179,5 +207,7 @@ def _parse(path: Path, head: bytes) -> Header:
         qform=int(get("h", QFORM_CODE)[0]),
         sform=int(get("h", QFORM_CODE + 2)[0]),
         quaternion=get("3f", 256),
+        shift=get("3f", 268),
+        handed=-1.0 if get("f", 76)[0] < 0 else 1.0,
         affine=np.array(get("12f", 280), np.float64).reshape(3, 4),
     )

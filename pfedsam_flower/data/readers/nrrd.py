@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..pixels import Grid, Pixels
 from . import counting, itk
-from .refusals import unreadable
+from .refusals import unreadable, unusable
 
 IMAGE_IO = "NrrdImageIO"
 LONGEST_HEADER = 1 << 20
@@ -23,6 +23,8 @@ NAMES = {
     "unsigned long long|unsigned long long int|uint64|uint64_t|double",
 }
 TYPES = {name: size for size, names in NAMES.items() for name in names.split("|")}
+ONE_VOLUME = {"domain", "space", "rgb-color", "3-color", "vector", "none", "???"}
+"""Kinds of axis that a volume may have; what SimpleITK writes of colour is a vector."""
 ENCODINGS: dict[str, Callable[[Path, int], int]] = {
     "raw": counting.raw,
     "gzip": counting.gzipped,
@@ -61,6 +63,13 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, f"its voxels are encoded as {encoding!r}", "save it as raw or gzip")
     if int(fields.get("line skip", "0")) or int(fields.get("byte skip", "0")):
         raise unreadable(path, "its header skips lines or bytes of the voxel file", "save it without skips")
+    kinds = fields.get("kinds", "").lower().split()
+    several = [kind for kind, n in zip(kinds, sizes, strict=False) if n > 1 and kind not in ONE_VOLUME]
+    if several:
+        n = max(n for kind, n in zip(kinds, sizes, strict=False) if kind == several[0])
+        raise unusable(
+            path, f"it has an axis of kind {several[0]}: {n} volumes", "save one volume per file", volumes=n
+        )
     name = fields.get("data file", fields.get("datafile"))
     voxels, start = (path, start) if name is None else (path.parent / name, 0)
     if not voxels.is_file():

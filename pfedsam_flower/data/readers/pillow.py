@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .refusals import unusable
 # what is inside must be what the suffix says: a JPEG called .png would pass as a mask
 KINDS = {".png": ["PNG"], ".tif": ["TIFF"], ".tiff": ["TIFF"], ".jpg": ["JPEG"], ".jpeg": ["JPEG"]}
 GREY = ("1", "L", "I", "F")
-PHOTOMETRIC, DESCRIPTION, SAMPLE_FORMAT = 262, 270, 339  # TIFF 6.0
+PHOTOMETRIC, DESCRIPTION, ORIENTATION, SAMPLE_FORMAT = 262, 270, 274, 339  # TIFF 6.0
 WHITE_IS_LOW, SIGNED = 0, 2
 # ImageJ and OME say in the first page's description what its pages are
 SEVERAL = re.compile(r"^(?:channels|frames)=(\d+)$|\bSize[CT]=\"(\d+)\"", re.MULTILINE)
@@ -32,7 +33,7 @@ def read(path: Path) -> Pixels:
         image.verify()  # checks a PNG's checksums, which reading pixels does not; needs a second opening
     with _opened(path) as image:
         _check_pages(path, image)
-        pages = [_page(page) for page in ImageSequence.Iterator(image)]
+        pages = [_page(page) for page in islice(ImageSequence.Iterator(image), _n_pages(path, image))]
     if len({page.shape for page in pages}) != 1:
         raise ValueError(f"its {len(pages)} pages do not have one size and one number of channels")
     values = np.stack(pages)
@@ -43,7 +44,7 @@ def grid(path: Path) -> Grid:
     """The grid from the header alone; no pixel is decoded."""
     with _opened(path) as image:
         _check_pages(path, image)
-        return Grid((getattr(image, "n_frames", 1), image.height, image.width))
+        return Grid((_n_pages(path, image), image.height, image.width))
 
 
 @contextmanager
@@ -54,7 +55,20 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
 
 
+def _n_pages(path: Path, image: Image.Image) -> int:
+    """Slices of the file. A JPEG has one: what else some cameras put behind it is a preview."""
+    return 1 if KINDS[path.suffix.lower()] == ["JPEG"] else getattr(image, "n_frames", 1)
+
+
 def _check_pages(path: Path, image: Image.Image) -> None:
+    jpeg = KINDS[path.suffix.lower()] == ["JPEG"]  # a PNG would be decoded for its EXIF data
+    turned = (image.getexif() if jpeg else getattr(image, "tag_v2", {})).get(ORIENTATION, 1)
+    if turned != 1:
+        raise unusable(
+            path,
+            f"viewers turn it as its EXIF orientation says ({turned}), so a mask may be turned against it",
+            "save it turned, without that mark, and check its mask",
+        )
     text = str(getattr(image, "tag_v2", {}).get(DESCRIPTION, ""))
     if not text.startswith(("ImageJ=", "<?xml", "<OME")):
         return
