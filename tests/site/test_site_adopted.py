@@ -23,7 +23,7 @@ def site(tmp_path: Path) -> SiteSettings:
 def earlier(of: SiteSettings, tensors: dict[str, torch.Tensor], **binding: str) -> Path:
     folder = store_folder(of, "old", "pfedsam.aside-1")
     reply = RoundReply(kind="train", site="north", round=1, contract="c", broadcast="b" * 64)
-    store.record(folder, BINDING | binding, store.Personal(tensors), reply, None)
+    store.record(folder, BINDING | binding, store.Personal(tensors), reply, None, "")
     return folder
 
 
@@ -73,6 +73,6 @@ def test_a_cut_file_is_named_and_state_that_is_there_already_stays(site: SiteSet
         adopted(path.parent, BINDING)
     assert caught.value.code == "PFS-603"
     reply = RoundReply(kind="train", site="north", round=1, contract="c", broadcast="b" * 64)
-    store.record(store_folder(site, "old", "pfedsam"), BINDING, store.Personal(), reply, None)
+    store.record(store_folder(site, "old", "pfedsam"), BINDING, store.Personal(), reply, None, "")
     with pytest.raises(StoreError, match="has personal state for old already; nothing was changed"):
         adopt(site, "old", source)
