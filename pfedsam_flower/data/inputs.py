@@ -43,11 +43,7 @@ def find_inputs(path: Path, references: Path | None = None) -> list[Input]:
     by_name: dict[str, list[Path]] = {}
     for one in paths:
         by_name.setdefault(name_of(one), []).append(one)
-    double = [" and ".join(p.name for p in found) for found in by_name.values() if len(found) > 1]
-    if double:
-        raise DataError(
-            "PFS-202", f"{len(double)} names belong to more than one image: {some(double)}", where=str(path)
-        )
+    _refuse_doubles(by_name, "image", path)
     masks = _masks(references) if references else {}
     lacking = [name for name in by_name if references and name not in masks]
     if lacking:
@@ -104,12 +100,16 @@ def _masks(folder: Path) -> dict[str, Path]:
         raise DataError(
             "PFS-201", f"the folder of references cannot be read: {error.strerror}", where=str(folder)
         ) from error
+    _refuse_doubles(by_name, "reference", folder)
+    return {name: found[0] for name, found in by_name.items()}
+
+
+def _refuse_doubles(by_name: dict[str, list[Path]], what: str, folder: Path) -> None:
     double = [" and ".join(p.name for p in found) for found in by_name.values() if len(found) > 1]
     if double:
         raise DataError(
             "PFS-202",
-            f"{len(double)} names belong to more than one reference: {some(double)}",
+            f"{len(double)} names belong to more than one {what}: {some(double)}",
             where=str(folder),
-            hint="keep the one to compare with",
+            hint="keep one of each name",
         )
-    return {name: found[0] for name, found in by_name.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import ConsentError, SettingsError, StoreError
 from ..federation.door import ADMITTED, LAUNCHER
-from ..settings.site import PATHS, SiteSettings
+from ..settings.site import SiteSettings
 from ..settings.sources import refuse, to_flat
 from ..site.consent import LEFT, check_willing, control_folder
 from ..site.files import locked, write_whole
@@ -42,8 +42,7 @@ def site_of(file: Path, name: str | None) -> SiteSettings:
     Raises:
         SettingsError: PFS-102.
     """
-    site, folder = read_site(file, name), file.absolute().parent
-    return site.model_copy(update={k: str(folder / getattr(site, k)) for k in PATHS if getattr(site, k)})
+    return read_site(file, name)
 
 
 def connection(site: SiteSettings, *, insecure: bool) -> list[str]:

@@ -46,13 +46,16 @@ def too_few_steps(rows: Mapping[str, Row], base: Mapping[str, Scalar]) -> list[s
     """
     common: Flat = default_flat() | dict(base)
     own, rounds = sum(_steps(common)[1:]), _whole(common, "rounds")
-    return [
-        f"--rows {name}: {own} personal steps cannot be spread over {rounds} rounds"
-        f"{' and the closing one' if _whole(common | dict(row.settings), CLOSING) else ''}; "
-        f"raise {CLOSING} or {LOCAL}, or leave this row out"
-        for name, row in rows.items()
-        if row.spread and own < (rounds + 1 if _whole(common | dict(row.settings), CLOSING) else rounds)
-    ]
+    found = []
+    for name, row in rows.items():
+        closes = bool(_whole(common | dict(row.settings), CLOSING))
+        if row.spread and own < rounds + closes:
+            over = f"{rounds} rounds" + (" and the closing one" if closes else "")
+            found.append(
+                f"--rows {name}: {own} personal steps cannot be spread over {over}; "
+                f"raise {CLOSING} or {LOCAL}, or leave this row out"
+            )
+    return found
 
 
 def _spread(flat: Flat, own: int) -> Flat:
