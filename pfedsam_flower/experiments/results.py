@@ -76,6 +76,7 @@ def _refuse_other_masks(records: Mapping[str, Record], output: Path) -> None:
 def material(runs: Sequence[Run], rows: Mapping[str, Row], records: Mapping[str, Record]) -> Material:
     """Everything that the runs say of the rows, in the order of the rows."""
     found = Material([], [], [], [])
+    gated = set[str]()  # rows that share a run share its experts: the first one shows them
     for name, row in rows.items():
         for run in runs:
             record = records.get(run.id)
@@ -86,7 +87,8 @@ def material(runs: Sequence[Run], rows: Mapping[str, Row], records: Mapping[str,
             found.facts.append(facts_of(record, name, row.model))
             if not record.get("unseen"):  # a site's curve depends on who is left out
                 found.curves.extend(_curve(record, name, row.model))
-            if row.model not in ("alone", "global") and not record.get("unseen"):
+            if row.model not in ("alone", "global") and not record.get("unseen") and run.id not in gated:
+                gated.add(run.id)
                 found.gates.extend(_gates(record, name))
     return found
 

@@ -18,6 +18,8 @@ SITES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 MARKERS = "o^sDvPX"
 FAINT = "#D8D8D8"
 Bars = Mapping[str, tuple[float, Interval | None]]
+Name = tuple[str, str]
+"""How a bar is called, and its colour."""
 
 
 def write_sites(comparison: Comparison, path: Path) -> Path | None:
@@ -29,7 +31,7 @@ def write_sites(comparison: Comparison, path: Path) -> Path | None:
         panels[f"{site} (n = {n})"] = {
             r.row: (r.dice.sites[site], r.intervals[site]) for r in comparison.rows if site in r.dice.sites
         }
-    return _bars(comparison, panels, "Dice, test patients", ".3f", path)
+    return _bars(panels, _row_names(comparison), "Dice, test patients", ".3f", path)
 
 
 def write_gains(comparison: Comparison, path: Path) -> Path | None:
@@ -46,14 +48,19 @@ def write_gains(comparison: Comparison, path: Path) -> Path | None:
             for row, (gains, gain) in rows.items()
             if gain and site in gains
         }
-    return _bars(comparison, panels, f"gain in Dice over {comparison.reference}", "+.3f", path)
+    label = f"gain in Dice over {comparison.reference}"
+    return _bars(panels, _row_names(comparison), label, "+.3f", path)
 
 
-def _bars(comparison: Comparison, panels: Mapping[str, Bars], label: str, form: str, path: Path) -> Path:
+def _row_names(comparison: Comparison) -> dict[str, Name]:
+    return {r.row: (r.row + " †" * bool(r.lacks), _colour(r.row, comparison)) for r in comparison.rows}
+
+
+def _bars(panels: Mapping[str, Bars], names: Mapping[str, Name], label: str, form: str, path: Path) -> Path:
     """One panel each. Bars begin at 0, so that lengths may be compared; the value stands at the right."""
     from matplotlib.ticker import MaxNLocator
 
-    rows = [r.row for r in comparison.rows if any(r.row in bars for bars in panels.values())]
+    rows = [row for row in names if any(row in bars for bars in panels.values())]
     lines, columns = _grid(len(panels), 5)
     size = (1.6 + 2.3 * columns, (0.25 * len(rows) + 0.8) * lines + 0.4)
     figure, axes = _figure(size, lines, columns)
@@ -65,7 +72,7 @@ def _bars(comparison: Comparison, panels: Mapping[str, Bars], label: str, form: 
         axis.set_title(title, fontsize=10)
         axis.axvline(0, color="#404040", linewidth=0.8)
         shown = [(place, row, *bars[row]) for place, row in enumerate(rows) if row in bars]
-        colours = [_colour(row, comparison) for _, row, _, _ in shown]
+        colours = [names[row][1] for _, row, _, _ in shown]
         axis.barh([n for n, *_ in shown], [value for *_, value, _ in shown], height=0.72, color=colours)
         spans = [(place, span.low, span.high) for place, _, _, span in shown if span]
         for place, *span in spans:
@@ -81,8 +88,7 @@ def _bars(comparison: Comparison, panels: Mapping[str, Bars], label: str, form: 
         axis.set_xticks(ticks)
         axis.tick_params(axis="x", labelbottom=True, labelsize=9)
         axis.tick_params(axis="y", length=0)
-    lacks = {r.row: r.lacks for r in comparison.rows}
-    axes[0].set_yticks(range(len(rows)), [row + " †" * bool(lacks[row]) for row in rows], fontsize=9)
+    axes[0].set_yticks(range(len(rows)), [names[row][0] for row in rows], fontsize=9)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     figure.supxlabel(label, fontsize=10)
     return _save(figure, path)
@@ -161,9 +167,18 @@ def write_curves(comparison: Comparison, path: Path) -> Path | None:
 
 
 def write_gates(comparison: Comparison, path: Path) -> Path | None:
-    """Writes how evenly each site used its experts over rounds, a panel per row; None without any."""
+    """Writes how evenly each site used its experts, a panel per row; None without any.
+
+    Over rounds; where experts were trained in one round only, as bars.
+    """
     curves = sorted((curve for curve in comparison.gates if curve.rounds), key=lambda curve: curve.name)
     names = list(dict.fromkeys(curve.name for curve in curves))
+    label = "use of the experts\n(0 one alone, 1 all alike)"
+    if curves and all(len(curve.rounds) == 1 for curve in curves):
+        panels: dict[str, dict[str, tuple[float, Interval | None]]] = {}
+        for curve in curves:
+            panels.setdefault(curve.row, {})[curve.name] = (curve.values[0], None)
+        return _bars(panels, {name: (name, OTHER) for name in names}, label, ".2f", path)
 
     def style(curve: Curve) -> dict[str, Any]:
         n = names.index(curve.name)
@@ -171,7 +186,6 @@ def write_gates(comparison: Comparison, path: Path) -> Path | None:
         marker, colour = MARKERS[n % len(MARKERS)], SITES[n % len(SITES)]
         return {"label": curve.name, "color": colour, "marker": marker, "linestyle": dashes}
 
-    label = "use of the experts\n(0 one alone, 1 all alike)"
     return _lines(curves, style, label, "round", path, limits=(-0.03, 1.03))
 
 

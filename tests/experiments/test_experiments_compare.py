@@ -76,6 +76,7 @@ def test_two_rows_on_two_folds_test_everybody_once_and_what_is_there_is_not_made
     written = json.loads((tmp_path / "comparison.json").read_text())
     assert written["patients"] == {"harbour": 4, "north": 4}
     assert [one["rival"] for one in written["against"]] == ["fedavg-lora"], "place-late is the same run"
+    assert {gate["row"] for gate in written["gates"]} == {"pfedsam"}, "of one run once"
 
     monkeypatch.setattr(running, "coordinate", lambda *args: pytest.fail("a run was made again"))
     monkeypatch.setattr(campaign, "write_comparison", lambda comparison, folder: [])  # pictures take seconds

@@ -100,6 +100,16 @@ def test_the_whole_report_is_written_and_can_be_read(tmp_path) -> None:
     assert data["curves"][0]["values"] == [0, 0.25, 0.5]
 
 
+def test_experts_of_one_round_are_shown_too(tmp_path) -> None:
+    gates = [Gate("pfedsam", site, 0, 0, 9, value) for site, value in (("a", 0.9), ("b", 0.2))]
+    written = [compare_rows(SCORES, FACTS, gates=part) for part in (gates, gates[:1])]
+    for name in "12":
+        (tmp_path / name).mkdir()
+    paths = [write_comparison(one, tmp_path / name)[-1] for name, one in zip("12", written, strict=True)]
+    assert [path.name for path in paths] == ["gates.png", "gates.png"]
+    assert paths[0].read_bytes() != paths[1].read_bytes()
+
+
 def test_there_are_only_pictures_of_what_was_measured_and_old_ones_go(tmp_path) -> None:
     (tmp_path / "gates.png").write_bytes(b"of an earlier report")
     (tmp_path / "mine.png").write_bytes(b"somebody's")
