@@ -41,6 +41,7 @@ def make_runs(
 
     Raises:
         StoreError: PFS-604 when ``output`` cannot be written.
+        SettingsError: PFS-105 when a run was scored on other masks than an earlier one.
     """
     memory = Memory(output / "memory") if remember else None
     outcomes: list[Outcome] = []
@@ -48,6 +49,8 @@ def make_runs(
         for place, run in enumerate(runs):
             outcome = run_one(protocol, run, output, memory, prepared, keep=keep)
             outcomes.append(outcome)
+            if outcome.state == "made":
+                records_of(output, runs)  # before hours go into more of them
             if outcome.state == "made" and memory is not None:
                 memory.prune()
             if outcome.state != "there":

@@ -52,19 +52,25 @@ def exchange_report(
 def exchange_table(records: Sequence[Record]) -> Table:
     """Mean over patients of their mean Dice, for the global model and every site's experts.
 
-    What is undefined with somebody's experts counts with nobody's, so that all are compared on the same.
+    What is undefined with somebody's experts counts with nobody's, so that all are compared on the same;
+    a site is missing where nothing is left.
     """
     models = sorted({row["model"] for record in records for row in record["scores"]})
     wanted = [one for one in models if one == GLOBAL or one.startswith("experts of ")]
     scores = [s for record in records for model in wanted for s in patient_scores(record, model, model)]
-    table = make_table(over_seeds(per_patient(defined(scores, "dice"))), wanted)
+    scores = defined(scores, "dice")
+    if not scores:
+        return {}
+    table = make_table(over_seeds(per_patient(scores)), wanted)
     return {site: {model: float(table.of(model)[site].mean()) for model in wanted} for site in table.values}
 
 
 def _markdown(table: Table) -> str:
     """A line per site; the last column is what its own experts bring over the mean of the others'."""
-    sites = list(table)
-    heads = ["Patients of", "global", *(f"experts of {site}" for site in sites), "Own over others"]
+    if not table:
+        return "No patient has a Dice with everybody's experts."
+    models = sorted(set().union(*table.values()) - {GLOBAL})
+    heads = ["Patients of", GLOBAL, *models, "Own over others"]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for site, by_model in table.items():
         cells = [_cell(by_model, model) for model in heads[1:-1]]

@@ -36,6 +36,9 @@ def merged_sites(
     )
     together = [site for site in sites if site.site in names]
     merged = pooled_site(together, folder, together[0].state, classes, "-and-".join(s.site for s in together))
+    # a manifest does not ask for them, but they say what is in it, and a run is known by that
+    meaning = [f"{site.channel}:{site.images}:{site.masks}" for site in together]
+    merged = merged.model_copy(update={"masks": "+".join(meaning)})
     return [merged if site is together[0] else site for site in sites if site not in together[1:]]
 
 

@@ -19,8 +19,9 @@ from ..data.layouts import find_cases
 from ..data.splits import declared_split
 from ..errors import DataError, SettingsError
 from ..federation.plan import read_plan
+from ..settings.run import CoordinatorSettings, RunSettings
 from ..settings.site import SiteSettings
-from ..settings.sources import Flat, default_flat, refuse, to_flat
+from ..settings.sources import Flat, default_flat, findings, refuse, split_coordinator, to_flat
 from ..site.files import write_whole
 from .budget import settings_of, too_few_steps
 from .rows import Budget, Row, Scalar
@@ -226,7 +227,7 @@ def runs_of(protocol: Protocol) -> list[Run]:
     Raises:
         SettingsError: PFS-101 with every fault of a row's settings.
     """
-    read_plan(default_flat() | protocol.base | _of_federation([site.site for site in protocol.sites]))
+    refuse(_no_settings(default_flat() | protocol.base))
     refuse(too_few_steps(protocol.rows, protocol.base))
     found: dict[str, Run] = {}
     weights = _digest_of(protocol.checkpoint)
@@ -242,6 +243,13 @@ def runs_of(protocol: Protocol) -> list[Run]:
             rows = (*(known.rows if known else ()), name)
             found[identity] = Run(identity, flat, seed, fold, rows, row.pooled, unseen)
     return list(found.values())
+
+
+def _no_settings(flat: Flat) -> list[str]:
+    """Unknown keys, wrong types, out of range. What goes together is asked of each row."""
+    run, own = split_coordinator(flat)
+    coordinators = findings(CoordinatorSettings, own)[1]
+    return findings(RunSettings, run)[1] + [f"coordinator.{problem}" for problem in coordinators]
 
 
 def _flat(protocol: Protocol, row: Row, seed: int, unseen: str) -> Flat:

@@ -62,13 +62,14 @@ def _refuse_other_masks(records: Mapping[str, Record], output: Path) -> None:
             if before != count:
                 changed[f"{site}/{patient} {name}"] = (other, identity)
     if changed:
-        one, other = next(iter(changed.values()))
+        pair = sorted(next(iter(changed.values())), key=lambda run: str(records[run]["began"]))
+        older, newer = (f"{run} (begun {records[run]['began']})" for run in pair)
         raise SettingsError(
             "PFS-105",
-            f"{len(changed)} masks have changed between runs: {some(changed)}; the run {one} has other "
-            f"voxels there than {other}",
+            f"{len(changed)} masks have changed between runs: {some(changed)}; the run {older} has other "
+            f"voxels there than {newer}",
             where=str(output / "runs"),
-            hint="use another --output, or remove the runs that were made before the change",
+            hint="use another --output, or remove from there the runs that began before the change",
             counts={"masks": len(changed)},
         )
 

@@ -21,6 +21,7 @@ from ..contract.messages import HelloReply, PreflightReply, Record, Refusal, Rou
 from ..contract.software import software
 from ..errors import ConsentError, ContractError, PfedsamError
 from ..settings.site import SiteSettings
+from ..settings.sources import settings_digest
 from ..site import consent, journal
 from ..site.paths import journal_path
 from .preflight import PREFLIGHT
@@ -125,7 +126,7 @@ def check_in(message: Message, asked: dict[str, Any], site: SiteSettings) -> Non
     if kind in ("train", "close"):
         try:
             packed = packed_of(message)
-            key = consent.work_key(_federation(asked), asked)
+            key = consent.work_key(_federation(asked), asked, settings_digest(settings_in(asked)))
         except (ContractError, TypeError, ValueError):
             return  # the app will say what is wrong with the request
         size = 0 if packed is None or kind == "close" else packed.nbytes
@@ -213,6 +214,7 @@ def _note(
         "round": said.get("round", 0),
         "again": again,
         "bytes": n_bytes,
+        "settings": settings_digest(settings_in(asked)),
         "approval": os.environ.get(ADMITTED, ""),
         "words": said,
     }

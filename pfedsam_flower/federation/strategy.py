@@ -137,7 +137,9 @@ class PFedSAMStrategy(Strategy):
             raise ContractError(
                 "PFS-403",
                 f"the average of round {self.request.round} ({rule}) is not finite; it was not saved",
-                hint="look at the deltas' norms in history.jsonl, and lower training.learning-rate-shared",
+                hint="history.jsonl has the norm of each site's delta: go on without the one that is too "
+                "large (federation.sites), or begin another run with another federation.name and a lower "
+                "training.learning-rate-shared",
             )
         return shared
 

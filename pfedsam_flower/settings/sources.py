@@ -1,6 +1,8 @@
 """Flat keys ⇄ settings objects, with every finding at once and a suggestion for misspelt names."""
 
 import difflib
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,12 @@ def to_flat(settings: Section, prefix: str = "") -> Flat:
         else:
             flat[key] = ",".join(value) if isinstance(value, tuple) else value
     return flat
+
+
+def settings_digest(flat: Mapping[str, Any]) -> str:
+    """Of all settings that a round's result depends on: not of who takes part, nor of how long one waits."""
+    counts = {key: value for key, value in flat.items() if not key.startswith("federation.")}
+    return hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
 def findings(model: type[Section], flat: Mapping[str, Any]) -> tuple[Section | None, list[str]]:

@@ -17,7 +17,7 @@ from .files import locked, read_checked, write_whole
 from .paths import store_folder
 
 FILE = "adopted.safetensors"
-"""Lies in the new store until the first round there is recorded."""
+"""Lies in the new store until the second round there is recorded: the first may be done again."""
 
 FITS = ("site", "backbone", "personal")
 """Parts of the binding that must be the same: these experts, beside these frozen blocks, of this hospital."""

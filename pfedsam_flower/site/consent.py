@@ -18,6 +18,9 @@ from .files import write_whole
 STOP = "STOP"
 LEFT = "LEFT"
 MB = 1_000_000
+FRUITLESS = ("PFS-403", "PFS-506", "PFS-510", "PFS-604")
+"""Not finite, failed, too little memory, nowhere to write: there may have been hours of work before."""
+WorkKey = tuple[str, str, int, str, str]
 
 
 def control_folder(site: SiteSettings) -> Path:
@@ -96,19 +99,21 @@ class Work:
         n_bytes: about how much its reply will hold.
     """
 
-    key: tuple[str, str, int, str]
+    key: WorkKey
     n_bytes: int
 
 
-def work_key(federation: str, words: dict[str, Any]) -> tuple[str, str, int, str]:
-    """Federation, kind, round and digest of the broadcast; of a request and its reply alike."""
-    return federation, str(words.get("kind")), int(words.get("round", 0)), str(words.get("broadcast"))
+def work_key(federation: str, words: dict[str, Any], settings: str) -> WorkKey:
+    """Federation, kind, round, digests of broadcast and settings; of a request and its reply alike."""
+    kind, number = str(words.get("kind")), int(words.get("round", 0))
+    return federation, kind, number, str(words.get("broadcast")), settings
 
 
 def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
     """Nothing to do while the round is within the site's hours and amounts.
 
     A round that was answered today may be answered again: it is not worked on twice, though it is sent twice.
+    With other settings it is another round.
 
     Args:
         now: with the site's time zone.
@@ -121,7 +126,7 @@ def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
     today = sent_on(now, (entry for path in journals(site) for entry in journal.read(path)))
     rounds = [entry for entry in today if entry.get("kind") in ("train", "close")]
     done = {
-        work_key(str(entry.get("federation")), entry["words"])
+        work_key(str(entry.get("federation")), entry["words"], str(entry.get("settings")))
         for entry in rounds
         if not entry["words"].get("refusal")
     }
@@ -145,7 +150,7 @@ def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
 
 def _failed(refusal: Any) -> bool:
     """Whether a round was worked on and came to nothing; other refusals come before the work."""
-    return isinstance(refusal, dict) and refusal.get("code") in ("PFS-403", "PFS-506", "PFS-510")
+    return isinstance(refusal, dict) and refusal.get("code") in FRUITLESS
 
 
 def sent_on(day: datetime, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 
 from ..contract.messages import RoundReply, decode, encode
 from ..errors import StoreError
+from .adopted import FILE as ADOPTED
 from .files import read_checked, write_whole
 
 KEPT = 2
@@ -133,6 +134,8 @@ def record(
         folder / "state.json", json.dumps({"binding": binding, "generations": rows}, indent=1).encode()
     )
     named = {row[name] for row in rows for name in ("personal", "reply")}
+    if len(rows) == 1:
+        named.add(ADOPTED)  # the first round may be done again, and begins with the same experts then
     # the folder is locked: what else is half-written was left by a process that is gone
     for path in [*folder.glob("*.safetensors"), *folder.glob(".*.part")]:
         if path.name not in named:

@@ -73,12 +73,12 @@ class Work:
     def validates(self) -> bool:
         """Whether the models are validated before this round's steps.
 
-        In the closing round only where a teacher must be trusted: fresh experts are level with it.
+        In the closing round only where a teacher must be trusted.
         """
         if not self.closing:
             return (self.number - 1) % self.run.evaluation.every == 0
-        trained = "joint" in METHODS[self.run.method].round or self._personal_steps()[1] > 0
-        return trained and self._distillation("global-to-personal") > 0
+        learns = METHODS[self.run.method].personal and self._personal_steps()[0] > 0
+        return bool(learns) and self._distillation("global-to-personal") > 0
 
     @property
     def trains_alone(self) -> bool:

@@ -16,7 +16,7 @@ from ..model.build import Built, build
 from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
-from ..settings.sources import to_flat
+from ..settings.sources import settings_digest, to_flat
 from . import store
 from .adopted import adopted
 from .files import locked
@@ -60,12 +60,12 @@ def answer_round(
             "PFS-406", f"{request.kind} of round {request.round} is not one of a run of {run.rounds} rounds"
         )
     if not np.isfinite(broadcast).all():
-        raise ContractError("PFS-403", "the shared parameters that came are not finite")
+        raise ContractError("PFS-404", "the shared parameters that came are not finite")
     folder = store_folder(site, run.federation.name, run.method)
     bound = binding(run, site, built)
     # a ClientApp whose SuperNode was killed goes on for a while: what it finishes is answered from disk
     with locked(folder, wait_s=request.deadline_s / 2):
-        asked = settings_digest(run)
+        asked = settings_digest(to_flat(run))
         again = store.stored_reply(folder, bound, request.kind, request.round, request.broadcast, asked)
         if again is not None:
             return again
@@ -129,15 +129,10 @@ def check_finite(result: RoundResult) -> None:
         raise ContractError(
             "PFS-403",
             f"{n_bad} values are not finite after training; nothing of this round was kept",
-            hint="the federation should lower training.learning-rate-personal or -shared",
+            hint="another run, with another federation.name and a lower training.learning-rate-personal or "
+            "-shared; or go on without this site (federation.sites)",
             counts={"values": n_bad},
         )
-
-
-def settings_digest(run: RunSettings) -> str:
-    """Of all settings that a round's result depends on: not of who takes part, nor of how long one waits."""
-    flat = {key: value for key, value in to_flat(run).items() if not key.startswith("federation.")}
-    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
 
 
 def refused(request: RoundRequest, site: SiteSettings, error: PfedsamError) -> RoundReply:

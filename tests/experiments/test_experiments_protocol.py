@@ -84,6 +84,20 @@ def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
     assert {site.checkpoint for site in named_once.sites} == {str(weights)}
 
 
+@pytest.mark.parametrize(
+    ("rows", "base"),
+    [
+        (["fedsa-lora", "iat-share"], {"training.orthogonality": 0.3}),
+        (["local-lmoe"], {"training.global-steps": 0}),
+        (["interleaved"], {"training.personal-from": 9, "training.closing-steps": 4}),
+    ],
+)
+def test_settings_are_judged_by_the_rows_that_are_asked_for(
+    listing: Path, tmp_path: Path, rows: list[str], base: dict[str, Any]
+) -> None:
+    assert runs_of(small(tmp_path, sites_from_file(listing), rows, **base))
+
+
 def test_rows_that_need_a_run_of_their_own_differ_in_what_they_do() -> None:
     """Two names for one thing would be a rival too few: settings, phases, or what is trained must differ."""
     seen: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -189,6 +203,8 @@ def test_experts_are_compared_on_what_all_have_a_dice_of() -> None:
     site = case("a", 1, 1, 1)["site"]
     record = {"seed": 0, "scores": [*experts("north", 0), *experts("valley", 9)]}
     assert exchange_table([record]) == {site: {"experts of north": 0.8, "experts of valley": 0.8}}
+    record["scores"] = [score for score in record["scores"] if score["patient"] == "b"]
+    assert exchange_table([record]) == {}, "and nothing is there where nobody has one"
 
 
 def test_masks_that_changed_between_runs_are_refused(listing: Path, tmp_path: Path) -> None:
@@ -197,12 +213,15 @@ def test_masks_that_changed_between_runs_are_refused(listing: Path, tmp_path: Pa
     for run, reference in zip(runs, (20, 21), strict=True):
         scores = [case("a", 10, 20, reference, model=model) for model in ("global", "alone")]
         record = {"version": 1, "id": run.id, "settings": {}, "parameters": {}, "hardware": {}, "rounds": []}
+        record["began"] = f"2026-11-{reference}"
         path = run_path(tmp_path, run.id)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(to_bytes(record | {"scores": scores}))
     assert len(records_of(tmp_path, runs[:1])) == 1
-    with pytest.raises(SettingsError, match=f"PFS-105.*1 masks have changed.*{runs[0].id}"):
-        records_of(tmp_path, runs)
+    with pytest.raises(
+        SettingsError, match=f"PFS-105.*1 masks have changed.*{runs[0].id} .begun 2026-11-20.*{runs[1].id}"
+    ):
+        records_of(tmp_path, runs[::-1])
 
 
 def test_a_newcomers_run_is_known_by_the_newcomers_patients_too(tmp_path: Path) -> None:
@@ -264,6 +283,10 @@ def test_two_sites_behind_one_hospital(listing: Path, tmp_path: Path) -> None:
     assert merged.site == "north-and-harbour"
     assert len(find_cases(merged)) == sum(len(find_cases(site)) for site in sites)
     assert len({case.patient for case in find_cases(merged)}) == 8
+    (Path(sites[1].data) / "masks").rename(Path(sites[1].data) / "corrected")
+    corrected = [sites[0], sites[1].model_copy(update={"masks": "corrected"})]
+    (other,) = merged_sites(corrected, ["harbour", "north"], tmp_path, classes)
+    assert other.masks != merged.masks, "a run is known by it"
     for names in (["north"], ["north", "south"]):
         with pytest.raises(SettingsError, match="PFS-101"):
             merged_sites(sites, names, tmp_path, classes)

@@ -20,10 +20,13 @@ def site(tmp_path: Path) -> SiteSettings:
     return SiteSettings(site="north", data=str(tmp_path), state=str(tmp_path / "state"))
 
 
+def reply(number: int) -> RoundReply:
+    return RoundReply(kind="train", site="north", round=number, contract="c", broadcast="b" * 64)
+
+
 def earlier(of: SiteSettings, tensors: dict[str, torch.Tensor], **binding: str) -> Path:
     folder = store_folder(of, "old", "pfedsam.aside-1")
-    reply = RoundReply(kind="train", site="north", round=1, contract="c", broadcast="b" * 64)
-    store.record(folder, BINDING | binding, store.Personal(tensors), reply, None, "")
+    store.record(folder, BINDING | binding, store.Personal(tensors), reply(1), None, "")
     return folder
 
 
@@ -36,6 +39,15 @@ def test_the_newest_experts_are_taken_and_nothing_else(site: SiteSettings) -> No
     assert found is not None
     assert {k: v.tolist() for k, v in found.items()} == {"lmoe.up": [[4.0] * 3] * 2}
     assert adopted(store_folder(site, "third", "pfedsam"), BINDING) is None
+
+
+def test_they_are_there_while_the_first_round_may_be_done_again(site: SiteSettings) -> None:
+    folder = adopt(site, "new", earlier(site, {"lmoe.up": torch.ones(2)})).parent
+    there = []
+    for number in (1, 1, 2):
+        store.record(folder, BINDING, store.Personal({}), reply(number), None, f"settings {len(there)}")
+        there.append(adopted(folder, BINDING) is not None)
+    assert there == [True, True, False]
 
 
 @pytest.mark.parametrize("part", ["site", "backbone", "personal"])

@@ -21,7 +21,14 @@ def site(tmp_path: Path) -> SiteSettings:
 
 def entry(number: int, when: datetime = NOON, **more: Any) -> dict[str, Any]:
     words = {"kind": "train", "round": number, "broadcast": f"b{number}"}
-    known = {"federation": "f", "run": "7", "kind": "train", "bytes": 400_000, "words": words}
+    known = {
+        "federation": "f",
+        "run": "7",
+        "kind": "train",
+        "bytes": 400_000,
+        "settings": "s",
+        "words": words,
+    }
     return {"time": when.astimezone(UTC).isoformat(timespec="seconds")} | known | more
 
 
@@ -32,9 +39,11 @@ def write(site: SiteSettings, *entries: dict[str, Any], federation: str = "f") -
     return path
 
 
-def code(site: SiteSettings, number: int = 9, n_bytes: int = 0, now: datetime = NOON) -> str:
+def code(
+    site: SiteSettings, number: int = 9, n_bytes: int = 0, now: datetime = NOON, settings: str = "s"
+) -> str:
     try:
-        consent.check_round(site, consent.Work(("f", "train", number, f"b{number}"), n_bytes), now)
+        consent.check_round(site, consent.Work(("f", "train", number, f"b{number}", settings), n_bytes), now)
     except ConsentError as error:
         return error.code
     return ""
@@ -90,6 +99,7 @@ def test_rounds_in_a_day_are_counted_over_all_federations_once_each(site: SiteSe
     write(site, entry(3))
     assert code(site) == "PFS-705"
     assert code(site, 3) == "", "the same round is answered again"
+    assert code(site, 3, settings="more rounds") == "PFS-705", "that is trained anew"
     assert code(site, now=NOON + timedelta(days=1)) == ""
 
 
@@ -115,6 +125,7 @@ def test_outside_of_its_hours_a_site_answers_only_what_it_has_done(site: SiteSet
     write(site, entry(1))
     assert code(site) == "PFS-704"
     assert code(site, 1) == ""
+    assert code(site, 1, settings="more rounds") == "PFS-704"
     assert code(site, now=NOON + timedelta(hours=7)) == ""
 
 

@@ -152,15 +152,17 @@ def test_who_is_far_behind_does_not_teach(data: SiteData, monkeypatch: pytest.Mo
     [
         pytest.param({}, [1, 2, 3], 0.0, id="trained before"),
         pytest.param({"method": "pfedsam-coupled"}, [1, 2, 3], 0.0, id="trained with the shared ones"),
-        pytest.param({"training.local-steps": 0}, [1, 2], 1.0, id="fresh"),
+        pytest.param({"training.local-steps": 0}, [1, 2, 3], 0.0, id="trained elsewhere, for all it knows"),
+        pytest.param({"training.closing-steps": 0}, [1, 2], None, id="nothing is trained"),
+        pytest.param({"method": "ditto"}, [1, 2], None, id="a copy without a teacher"),
         pytest.param({"distillation.direction": "none"}, [1, 2], 0.0, id="nobody teaches"),
         pytest.param({"evaluation.every": 2}, [1, 3], 0.0, id="rounds between"),
     ],
 )
-def test_before_the_closing_round_teaches_trained_experts_it_asks_who_is_better(
+def test_before_a_teacher_teaches_in_the_closing_round_it_is_asked_who_is_better(
     changes: dict[str, Any],
     rounds_asked: list[int],
-    weight: float,
+    weight: float | None,
     data: SiteData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -172,7 +174,7 @@ def test_before_the_closing_round_teaches_trained_experts_it_asks_who_is_better(
         result = site_round(kind, number, start, built, data, personal, run, "hospital")
         personal = result.personal
     assert asked == rounds_asked
-    assert result.metrics["distillation.weight"] == weight
+    assert result.metrics.get("distillation.weight") == weight
 
 
 class Notebook:

@@ -62,10 +62,13 @@ def test_a_round_that_the_run_does_not_have_is_refused(site: SiteSettings, kind:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_broadcast_that_is_not_finite_is_refused_before_work(site: SiteSettings, value: float) -> None:
+def test_a_broadcast_that_is_not_finite_is_refused_before_work(
+    site: SiteSettings, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "load_site", lambda *args, **more: pytest.fail("there was work"))
     asked, broadcast = request("close", 3)
     broadcast[5] = value
-    with pytest.raises(ContractError, match="PFS-403"):
+    with pytest.raises(ContractError, match="PFS-404.*that came are not finite"):
         work.answer_round(asked.model_copy(update={"broadcast": digest(broadcast)}), broadcast, site)
     assert state_of(site) == {}
 
