@@ -283,9 +283,8 @@ def test_two_sites_behind_one_hospital(listing: Path, tmp_path: Path) -> None:
     assert merged.site == "north-and-harbour"
     assert len(find_cases(merged)) == sum(len(find_cases(site)) for site in sites)
     assert len({case.patient for case in find_cases(merged)}) == 8
-    (Path(sites[1].data) / "masks").rename(Path(sites[1].data) / "corrected")
-    corrected = [sites[0], sites[1].model_copy(update={"masks": "corrected"})]
-    (other,) = merged_sites(corrected, ["harbour", "north"], tmp_path, classes)
+    elsewhere = [sites[0], sites[1].model_copy(update={"masks": "masks/."})]
+    (other,) = merged_sites(elsewhere, ["harbour", "north"], tmp_path, classes)
     assert other.masks != merged.masks, "a run is known by it"
     for names in (["north"], ["north", "south"]):
         with pytest.raises(SettingsError, match="PFS-101"):
