@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import PfedsamError
 
+FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 COMMANDS = {
     "demo": ("demo", "A short federation of phantom hospitals on this machine, with table and picture"),
     "phantoms": ("phantoms", "Write phantom hospitals: site folders with images, masks and a sites.toml"),
@@ -81,7 +83,9 @@ def _run(name: str, words: list[str]) -> int:
         module = importlib.import_module(f"pfedsam_flower.cli.{module_name}")
         parser = argparse.ArgumentParser(f"pfedsam {name}", description=f"{sentence}.", allow_abbrev=False)
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(words)))
+        status = int(module.run(parser.parse_args(words)))
+        sys.stdout.flush()
+        return status
     except PfedsamError as error:
         print(error.local(), file=sys.stderr)
         return 1
@@ -89,18 +93,23 @@ def _run(name: str, words: list[str]) -> int:
         print("\ninterrupted; what was started has been ended", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return 1
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL_OR_BROKEN:
             raise
-        print(
-            f"{error.strerror}\n  where: {error.filename}\n  hint: check its rights and the disk",
-            file=sys.stderr,
-        )
+        where = error.filename or "what this command prints or writes"
+        print(f"{error.strerror}\n  where: {where}\n  hint: check its rights and the disk", file=sys.stderr)
+        if error.filename is None:
+            _write_no_more()
         return 1
     except SystemExit as leave:  # argparse has said why; a signal has said which
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+
+
+def _write_no_more() -> None:
+    """What is still to be printed goes nowhere, so that Python does not fail on it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

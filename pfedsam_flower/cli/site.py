@@ -16,7 +16,8 @@ FILE is the site's own file: one site, or a sites.toml with --site-name.
 examples:
   pfedsam site start north.toml
   pfedsam site review north.toml
-  pfedsam site approve north.toml 3f9c01ab --expires 90
+  pfedsam site review north.toml 3f9c01ab52e7d014
+  pfedsam site approve north.toml HASH --expires 90     # as the review shows it
   pfedsam site sent north.toml
 """
 ACTIONS = {
@@ -47,8 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--insecure", action="store_true", help="plain HTTP, without key; on this machine only"
             )
         if name in ("review", "approve"):
+            digits = "16 digits of it or more" if name == "review" else "the whole of it, 64 digits"
             nargs = "?" if name == "review" else None
-            one.add_argument("hash", nargs=nargs, metavar="HASH", help="8 digits of its hash or more")
+            one.add_argument("hash", nargs=nargs, metavar="HASH", help=f"the request's hash: {digits}")
         if name == "approve":
             one.add_argument(
                 "--expires", type=_days, metavar="DAYS", help="allow it for so many days; 0 withdraws it"
@@ -204,7 +206,7 @@ def _show_review(found: "object") -> None:
         for key, before, now in found.changed:
             say(f"  {printable(f'{key}: {before} → {now}')}")
     if found.row.state != "approved":
-        say(f"\nto allow it: pfedsam site approve FILE {request.hash[:16]}")
+        say(f"\nto allow it: pfedsam site approve FILE {request.hash}")
 
 
 def printable(text: str) -> str:
@@ -257,10 +259,14 @@ def _leave(site: "SiteSettings", args: argparse.Namespace) -> int:
         say("To do it: the same command with --yes. To stop for a while: pfedsam site pause.")
         return 1
     leave(site)
-    n = withdraw_all(site)
-    if key is not None:
-        key.unlink(missing_ok=True)
-    say(f"{site.site} has left: {n} approval(s) withdrawn, {'key removed' if key else 'no key was named'}")
+    said = f"{site.site} has left: {withdraw_all(site)} approval(s) withdrawn"
+    try:
+        if key is not None:
+            key.unlink(missing_ok=True)
+    except OSError as error:
+        say(f"{said}; the key could not be removed ({error.strerror}), so remove it yourself: {key}")
+        return 1
+    say(f"{said}, {'key removed' if key else 'no key was named'}")
     say("What was sent before stays in the shared parameters; ask the coordinator to revoke the site, too.")
     return 0
 

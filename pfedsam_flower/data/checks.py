@@ -135,10 +135,12 @@ def _masks(facts: Sequence[CaseFacts], classes: Sequence[str], annotated: Sequen
 
 def _duplicates(facts: Sequence[CaseFacts], split: Split | None) -> list[Finding]:
     findings = []
-    for first, *others in repeated(facts):
+    for group in repeated(facts):
+        parts = {one.id: _part(one.patient, split) for one in group}
+        first, *others = sorted(group, key=lambda one: parts[one.id] not in PARTS)  # in some part: first
         for other in others:
-            here, there = _part(other.patient, split), _part(first.patient, split)
-            if here != there and {here, there} <= set(PARTS):
+            here, there = parts[other.id], parts[first.id]
+            if here != there and here in PARTS:
                 text = f"the same image as {first.id} of another patient: this is in {here}, that in {there}"
                 hint = "give both to one patient (setting patient) or remove one: no test on training images"
                 findings.append(Finding("PFS-210", text, {}, other.image, hint))

@@ -73,8 +73,8 @@ def _paths(path: Path) -> list[Path]:
     if not is_case_path(path):
         return inside
     others = [one.name for one in inside if suffix_of(one) != ".dcm"]
-    if not others and len(dicom.series_in(path)) == len(inside) > 1:
-        return inside  # pictures, as of X-ray or mammography: every file is a series of its own
+    if not others and dicom.all_apart(inside):
+        return inside
     if others:
         raise DataError(
             "PFS-202",

@@ -22,7 +22,8 @@ from .bundles import digest_of
 KEPT = 20
 """Requests that nobody has allowed are kept up to this number, so that nobody can fill the site's disk."""
 SHORTEST = 16
-"""Digits that name a request: so many that nobody can make another one that begins alike."""
+"""Digits that name a request to look at. To allow one takes all of them: whoever submits runs could make two
+that begin alike."""
 LARGEST_BUNDLE, LARGEST_SETTINGS = 10 * 1024 * 1024, 1024 * 1024
 """Bytes; Flower itself builds no larger bundle."""
 
@@ -78,17 +79,24 @@ def check_approved(site: SiteSettings, bundle: bytes, settings: Mapping[str, Any
     raise ConsentError("PFS-701", f"{short}: {said}", hint=f"pfedsam site review FILE {short}")
 
 
-def approve(site: SiteSettings, digits: str, days: float | None) -> Approval:
-    """Allows the request whose hash begins with ``digits``.
+def approve(site: SiteSettings, whole: str, days: float | None) -> Approval:
+    """Allows the request with this hash.
 
     Args:
+        whole: all of it: what was reviewed, and nothing that only begins alike.
         days: after which it expires; 0 withdraws at once; None: until it is withdrawn.
 
     Raises:
         ConsentError: PFS-707 when it is not clear which request is meant.
         StoreError: PFS-603, PFS-604.
     """
-    request = find(site, digits)
+    if len(whole) != hashlib.sha256().digest_size * 2:
+        raise ConsentError(
+            "PFS-707",
+            f"{whole!r} is not the whole hash, 64 digits",
+            hint="'pfedsam site review FILE HASH' shows it in full, with the command that allows it",
+        )
+    request = find(site, whole)
     expires = "" if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="seconds")
     approval = Approval(request, _now(), expires)
     _write(site, approvals(site) | {request.hash: approval})

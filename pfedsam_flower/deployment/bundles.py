@@ -3,20 +3,25 @@
 import ast
 import hashlib
 import io
+import lzma
 import tokenize
 import tomllib
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 PACKAGE = "pfedsam_flower"
+PLAIN = ("utf-8", "utf8", "utf-8-sig")
 LARGEST = 20 * 1024 * 1024
 """Bytes of all files together, unpacked."""
-UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, EOFError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, OSError, EOFError)
 NOT_CODE = ("pyproject.toml", "LICENSE", ".info/CONTENT")
-SERVER = "server_app"
-"""Folder of the other entry point; nothing in it runs at a site."""
+CLIENT, SERVER = "client_app", "server_app"
+"""Folders of the two entry points; nothing in the second one runs at a site."""
+TOO_DEEP = (RecursionError, MemoryError)
+"""What Python's own readers raise for text that is nested without end."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def _app(files: tuple[BundledFile, ...]) -> str:
             try:
                 table: Any = tomllib.loads(file.text)
                 return str(table["tool"]["flwr"]["app"]["components"]["clientapp"])
-            except (tomllib.TOMLDecodeError, KeyError, TypeError):
+            except (tomllib.TOMLDecodeError, KeyError, TypeError, *TOO_DEEP):
                 return ""
     return ""
 
@@ -90,15 +95,12 @@ def _remarks(files: tuple[BundledFile, ...], bodies: list[bytes], app: str) -> l
     if any(file.name.split("/")[0] == PACKAGE for file in files):
         found.append(f"it carries a {PACKAGE} of its own, in place of the one that is installed here")
     entry = app.partition(":")[0].replace(".", "/") + ".py"
-    names = [file.name for file in files]
+    names = Counter(file.name for file in files)
     if app and entry not in names:
         found.append(f"{entry}, which a site loads, is not in it")
-    found += [
-        f"{name} stands in it more than once" for name in sorted({n for n in names if names.count(n) > 1})
-    ]
-    folders = {entry.split("/")[0], SERVER}
+    found += [f"{name} stands in it more than once" for name, n in sorted(names.items()) if n > 1]
     for file, body in zip(files, bodies, strict=True):
-        if file.name.endswith(".py") and file.name.split("/")[0] in folders and "/" in file.name:
+        if file.name.endswith(".py") and file.name.startswith((f"{CLIENT}/", f"{SERVER}/")):
             found += [f"{file.name} {what}" for what in _own_code(body)]
         elif file.name not in NOT_CODE:
             found.append(f"{file.name} is neither an entry point nor the licence")
@@ -112,11 +114,11 @@ def _own_code(content: bytes) -> list[str]:
     """
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        if encoding != "utf-8":
+        if encoding not in PLAIN:
             return [f"is written in {encoding}, so it may not say what is shown here: do not allow it"]
         content.decode()
         body = ast.parse(content).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, *TOO_DEEP):
         return ["is not Python that can be read"]
     names: set[str] = set()
     for statement in body:

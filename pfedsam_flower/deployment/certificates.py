@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import SettingsError, StoreError
 from ..site.files import locked, write_whole
+from .keys import one_certificate
 
 AUTHORITY, AUTHORITY_KEY = "ca.crt", "ca.key"
 CERTIFICATE, KEY = "superlink.crt", "superlink.key"
@@ -93,6 +94,7 @@ def renew_certificate(folder: Path, hosts: list[str], *, now: datetime | None = 
     now = now or datetime.now(UTC)
     with locked(folder):
         old = read_certificates(folder)
+        one_certificate(folder / AUTHORITY)
         names = _names(hosts or list(old.hosts))
         keys = [_private_key(folder / name) for name in (AUTHORITY_KEY, KEY)]
         for key, issued in zip(keys, (old.authority, old.certificate), strict=True):

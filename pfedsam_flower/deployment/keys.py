@@ -117,14 +117,17 @@ def one_certificate(path: Path) -> x509.Certificate:
     hint = "ask the coordinator for ca.crt as 'pfedsam certs' made it, and compare its words"
     try:
         content = path.read_bytes()
-        certificate = x509.load_pem_x509_certificate(content)
+        first, *more = x509.load_pem_x509_certificates(content)
     except (OSError, ValueError) as error:
         raise StoreError("PFS-605", "this is not a certificate (PEM)", where=str(path), hint=hint) from error
-    alone = certificate.public_bytes(serialization.Encoding.PEM)
-    if b"".join(content.split()) != b"".join(alone.split()):
-        text = "the file holds more than one certificate: every one of them would be trusted"
+    alone = first.public_bytes(serialization.Encoding.PEM)
+    if more:
+        text = f"the file holds {1 + len(more)} certificates: every one of them would be trusted"
         raise StoreError("PFS-605", text, where=str(path), hint=hint)
-    return certificate
+    if b"".join(content.split()) != b"".join(alone.split()):  # another reader might find one in there
+        text = "the file holds something beside the certificate; its PEM block alone may be there"
+        raise StoreError("PFS-605", text, where=str(path), hint=hint)
+    return first
 
 
 def _not_a_public_key(path: Path) -> StoreError:

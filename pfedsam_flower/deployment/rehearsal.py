@@ -32,6 +32,8 @@ Engine = Literal["deployment", "simulation"]
 HEALTH_LIMIT_S = 90.0
 OURS = ".pfedsam-rehearsal"
 """In a folder whose logs and Flower state may be replaced."""
+MADE = ("work", "logs", "flower/superlink")
+"""Folders by which one is known that an earlier release made, without that file."""
 
 
 def free_port() -> int:
@@ -139,7 +141,8 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
 
 def _check_ours(folder: Path) -> None:
     """Refuses a folder where something lies that is not a rehearsal's and would be replaced."""
-    if (folder / OURS).exists():
+    if (folder / OURS).exists() or all((folder / name).is_dir() for name in MADE):
+        (folder / OURS).touch()
         return
     theirs = sorted(path.name for name in ("logs", "flower", "state.db*") for path in folder.glob(name))
     if theirs:

@@ -14,8 +14,8 @@ from flwr.common.logger import log
 
 from ..contract.messages import HelloRequest, PreflightRequest, RoundRequest
 from ..errors import ContractError, PfedsamError, SettingsError
-from ..settings.site import SiteSettings
-from ..settings.sources import site_from_flat, sites_from_file
+from ..settings.site import PATHS, SiteSettings
+from ..settings.sources import refuse, site_from_flat, sites_from_file
 from ..site.recall import Recall, forgetful
 from .door import door
 from .preflight import PREFLIGHT
@@ -101,7 +101,7 @@ def this_site(context: Context) -> SiteSettings:
     """
     node = dict(context.node_config)
     if "site" in node or "partition-id" not in node:
-        return site_from_flat(node)
+        return _with_whole_paths(site_from_flat(node))
     listed = os.environ.get(SITES_VARIABLE)
     if not listed:
         raise SettingsError(
@@ -116,6 +116,19 @@ def this_site(context: Context) -> SiteSettings:
             "PFS-102", f"virtual node {number} has no [[site]] table of its own", where=listed
         )
     return sites[number]
+
+
+def _with_whole_paths(site: SiteSettings) -> SiteSettings:
+    """The site, if its paths mean the same wherever its SuperNode was started and a command is given."""
+    named = {key: getattr(site, key) for key in PATHS if getattr(site, key)}
+    problems = [
+        f"{key} = {value!r}: it would count from where the SuperNode was started; write the whole path, or "
+        "use pfedsam site start, for which it counts from the file"
+        for key, value in named.items()
+        if not Path(value).is_absolute()
+    ]
+    refuse(problems, "PFS-102", "--node-config")
+    return site
 
 
 def _round(message: Message, request: RoundRequest, site: SiteSettings, recall: Recall) -> Message:

@@ -24,13 +24,7 @@ from .training import Work
 def validate(work: Work, personal: Personal) -> None:
     """Validation Dice of the models as they are, noted; it decides how far they may teach in this round."""
     start = perf_counter()
-    tallies = {name: Tally() for name in _models(work, personal)}
-    for case in work.data.validation:
-        for name, values in _logits(work, case, personal).items():
-            tallies[name].add(case, values)
-    work.validated = {name: one.dice for name, one in tallies.items()}
-    for name, score in work.validated.items():
-        work.note(f"validation.dice.{name}", score)
+    work.validated = {name: one.dice for name, one in _validation(work, personal).items()}
     work.spent("evaluate", start)
 
 
@@ -44,12 +38,7 @@ def close(work: Work, personal: Personal) -> list[CaseScore]:
     groups = {"deployed": models}
     if len(models) == 3:
         groups["blend"] = [name for name in models if name != "alone"]
-    tallies = {name: Tally() for name in models}
-    for case in work.data.validation:
-        for name, values in _logits(work, case, personal).items():
-            tallies[name].add(case, values)
-    for name, one in tallies.items():
-        work.note(f"validation.dice.{name}", one.dice)
+    tallies = _validation(work, personal)
     chosen = {group: chosen_mix({name: tallies[name] for name in names}) for group, names in groups.items()}
     work.metrics |= {f"mix.{name}": share for name, share in chosen["deployed"].items()}
     tested = {name: Tally() for name in (*models, *chosen)}
@@ -69,6 +58,17 @@ def close(work: Work, personal: Personal) -> list[CaseScore]:
     work.metrics["test.cases"] = float(len(work.data.test))
     work.spent("evaluate", start)
     return rows
+
+
+def _validation(work: Work, personal: Personal) -> dict[str, Tally]:
+    """What the validation cases say of each model; Dice is noted."""
+    tallies = {name: Tally() for name in _models(work, personal)}
+    for case in work.data.validation:
+        for name, values in _logits(work, case, personal).items():
+            tallies[name].add(case, values)
+    for name, one in tallies.items():
+        work.note(f"validation.dice.{name}", one.dice)
+    return tallies
 
 
 def _mixed(logits: dict[str, np.ndarray], mix: dict[str, float]) -> np.ndarray:

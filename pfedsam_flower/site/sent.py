@@ -74,7 +74,8 @@ def totals(found: Iterable[Entry]) -> list[Total]:
 def _total(day: str, federation: str, run: str, group: list[Entry]) -> Total:
     refused = [e for e in group if e.get("kind") == "error" or _refused(e)]
     rounds = [e for e in group if e.get("kind") in ("train", "close") and not _refused(e)]
-    n_bytes = sum(int(e.get("bytes", 0)) for e in group)
+    sizes = [e.get("bytes") for e in group]  # of a journal that is broken they may be anything
+    n_bytes = sum(size for size in sizes if isinstance(size, int))
     return Total(day, federation, run, len(group), len(rounds), len(refused), n_bytes)
 
 

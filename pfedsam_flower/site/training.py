@@ -91,7 +91,6 @@ class Work:
         distillation, steps = self.run.distillation, self.run.training.global_steps
         weight = self._distillation("personal-to-global")
         ditto = "pull" in METHODS[self.run.method].round  # it pulls its copy, not what is averaged
-        training = self._without_pull() if ditto else self.run.training
         first, total = (self.number - 1) * steps, self.run.rounds * steps
 
         def make() -> Arrays:
@@ -99,9 +98,9 @@ class Work:
                 self.built.model,
                 self._roles_now(),
                 self._draw("global", steps),
-                training,
+                self.run.training,
                 factor=self._factor(first, total),
-                pull_to=self._tensors(self.broadcast),
+                pull_to=None if ditto else self._tensors(self.broadcast),
                 distillation_weight=weight,
                 temperature=distillation.temperature,
             )
@@ -246,12 +245,11 @@ class Work:
 
         def make() -> Arrays:
             import_shared(model, contract, begin)
-            training = self.run.training if pull_to is not None else self._without_pull()
             result = global_phase(
                 model,
                 self.built.roles,
                 self._draw(purpose, steps),
-                training,
+                self.run.training,
                 factor=self._factor(first, total),
                 optimiser=moments,
                 pull_to=None if pull_to is None else self._tensors(pull_to),
@@ -269,9 +267,6 @@ class Work:
             if k.startswith("moments/")
         }
         return found["packed"], kept, float(found["loss"])
-
-    def _without_pull(self) -> Any:
-        return self.run.training.model_copy(update={"proximal": 0.0})
 
     def _personal_steps(self) -> tuple[int, int, int]:
         """Steps of this round's personal phase; how many came before; how many the whole run has."""

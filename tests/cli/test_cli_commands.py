@@ -275,3 +275,16 @@ def test_phantoms_are_written_into_a_new_folder_only(tmp_path, capsys):
     assert "pfedsam rehearse --sites" in capsys.readouterr().out
     assert main(["phantoms", str(folder)]) == 1
     assert "not empty; nothing was written" in capsys.readouterr().err
+
+
+def test_a_full_disk_behind_the_output_is_a_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "pfedsam_flower.cli", "compare", "--list-rows"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("No space left on device\n  where: what this command prints")
+    assert "Traceback" not in ended.stderr

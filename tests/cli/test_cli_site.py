@@ -47,11 +47,13 @@ def test_review_approve_and_withdraw(file: Path, capsys: pytest.CaptureFixture[s
     name = ask(file)
     assert main(["site", "review", str(file)]) == 0
     assert f"{name[:12]}" in capsys.readouterr().out
-    assert main(["site", "approve", str(file), name[:16], "--expires", "30"]) == 0
+    assert main(["site", "review", str(file), name[:16]]) == 0
+    assert f"pfedsam site approve FILE {name}" in capsys.readouterr().out
+    assert main(["site", "approve", str(file), name, "--expires", "30"]) == 0
     assert "may run here until" in capsys.readouterr().out
     assert main(["site", "review", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["state"] == "approved"
-    assert main(["site", "approve", str(file), name[:16], "--expires", "0"]) == 0
+    assert main(["site", "approve", str(file), name, "--expires", "0"]) == 0
     assert "not approved any more" in capsys.readouterr().out
     assert main(["site", "approve", str(file), "0" * 16]) == 1
     assert "PFS-707" in capsys.readouterr().err
@@ -92,6 +94,20 @@ def test_leave_explains_itself_first(file: Path, capsys: pytest.CaptureFixture[s
     assert main(["site", "start", str(file), "--insecure"]) == 1
 
 
+def test_a_key_that_cannot_be_removed_is_said(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    site = site_process.site_of(file, None)
+    monkeypatch.setattr(Path, "unlink", denied)
+    assert main(["site", "leave", str(file), "--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "north has left: 0 approval(s) withdrawn; the key could not be removed" in said
+    assert said.strip().endswith(f"remove it yourself: {site.key}")
+
+
 def test_sent_adds_up_and_says_when_a_journal_is_broken(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,9 +115,10 @@ def test_sent_adds_up_and_says_when_a_journal_is_broken(
     assert "nothing has left north" in capsys.readouterr().out
     replaced = file.parent / "state" / "g" / "north" / "sent.jsonl"
     replaced.parent.mkdir(parents=True)
-    replaced.write_text("garbage\n")
-    assert main(["site", "sent", str(file)]) == 1
-    assert "g/north/sent.jsonl: broken at line 1" in capsys.readouterr().out
+    for content in ("garbage\n", '{"bytes": "x"}\n', '{"words": 1}\n'):
+        replaced.write_text(content)
+        assert main(["site", "sent", str(file)]) == 1
+        assert "g/north/sent.jsonl: broken at line 1" in capsys.readouterr().out
     replaced.unlink()
     path = file.parent / "state" / "f" / "north" / "sent.jsonl"
     for number in (1, 2):

@@ -97,10 +97,15 @@ def test_a_copy_that_nobody_trains_or_tests_on_is_no_error(make_site):
     recorded.parent.mkdir(parents=True, exist_ok=True)
     recorded.write_text(json.dumps({"version": 1, "seed": 0} | parts))
     for folder in (Path(site.data, name) for name in ("images", "masks")):
-        (folder / "new-s0.png").write_bytes((folder / "p0-s0.png").read_bytes())
+        (folder / "a-s0.png").write_bytes((folder / "p0-s0.png").read_bytes())
     found = look(site)
     assert ("warning", "PFS-210") in said(found)
     assert not found.errors
+    (Path(site.data) / "images" / "p5-s0.png").write_bytes(
+        (Path(site.data) / "images" / "p0-s0.png").read_bytes()
+    )
+    (error,) = look(site).errors
+    assert "of another patient: this is in test, that in train" in error.text, "whoever else has a copy"
 
 
 def test_blank_slices_are_no_duplicates_but_are_named(make_site):

@@ -42,3 +42,6 @@ def test_single_dicom_pictures_are_taken_one_by_one_and_a_series_as_one(tmp_path
         path.rename(f"{path}.dcm")
     assert [one.name for one in find_inputs(tmp_path / "x-ray")] == ["p0-0", "p1-0", "p2-0"]
     assert [one.name for one in find_inputs(tmp_path / "ct")] == ["ct"]
+    damaged = tmp_path / "x-ray" / "p1-0.dcm"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert len(find_inputs(tmp_path / "x-ray")) == 3, "it gets its sentence when it is read"

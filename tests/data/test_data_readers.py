@@ -298,10 +298,11 @@ def test_a_jpeg_does_not_pass_under_another_name(tmp_path, name):
 def test_a_jpeg_that_viewers_turn_is_refused_and_its_preview_is_no_slice(tmp_path):
     picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     exif = Image.Exif()
-    for turned in (1, 6):
+    for turned in (0, 1, 6, 9):
         exif[274] = turned
         picture.save(tmp_path / f"{turned}.jpg", exif=exif)
-    assert read_image(tmp_path / "1.jpg").values.shape == (1, 8, 8, 3)
+    for turned in (0, 1, 9):
+        assert read_image(tmp_path / f"{turned}.jpg").values.shape == (1, 8, 8, 3)
     for call in (read_image, read_grid):
         with pytest.raises(DataError, match="PFS-207.*EXIF orientation"):
             call(tmp_path / "6.jpg")

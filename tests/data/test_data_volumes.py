@@ -137,14 +137,18 @@ def test_nifti_whose_two_forms_differ_in_any_way_warns_and_says_which_is_used(
 def test_an_nrrd_of_three_volumes_is_no_colour(tmp_path):
     header = "NRRD0004\ntype: short\ndimension: 4\nsizes: 3 4 5 6\nencoding: raw\nendian: little\n"
     header += "space: left-posterior-superior\nspace directions: none (1,0,0) (0,1,0) (0,0,1)\n"
-    for kind, fits in (("list", False), ("time", False), ("RGB-color", True), ("vector", True)):
+    said = {kind: f"an axis of kind {kind}: 3 volumes" for kind in ("list", "time")}
+    said |= {kind: f"each voxel has 3 values of kind {kind.lower()}" for kind in ("HSV-color", "3-normal")}
+    for kind in (*said, "RGB-color", "vector"):
         path = tmp_path / f"{kind}.nrrd"
         head = f"{header}kinds: {kind} domain domain domain\n\n".encode()
         path.write_bytes(head + np.arange(360, dtype="<i2").tobytes())
-        if fits:
-            assert read_image(path).values.shape == (6, 5, 4, 3)
+        if kind in said:
+            refused(path, said[kind], "PFS-207")
+            with pytest.raises(DataError, match=said[kind]):
+                read_grid(path)
         else:
-            refused(path, f"an axis of kind {kind}: 3 volumes", "PFS-207")
+            assert read_image(path).values.shape == (6, 5, 4, 3)
 
 
 def test_nifti_2_and_several_volumes_are_refused(tmp_path):

@@ -51,7 +51,10 @@ def test_only_the_very_bundle_with_the_very_settings_is_approved(site: SiteSetti
     assert asked(site, content) == "PFS-701"
     (request,) = approval.requests(site)
     assert request.bundle == digest_of(content)
-    approval.approve(site, request.hash[:16], None)
+    with pytest.raises(ConsentError, match="PFS-707.*not the whole hash"):
+        approval.approve(site, request.hash[:16], None)
+    assert approval.find(site, request.hash[:16]) == request
+    approval.approve(site, request.hash, None)
     assert asked(site, content) == ""
     changed = bytearray(content)
     changed[40] ^= 1
@@ -150,6 +153,10 @@ def test_the_projects_own_bundle_has_no_code_of_its_own() -> None:
             "is written in iso-8859-1",
         ),
         ("client_app/app.py", APP.encode() + b"# \xe9", "is not Python that can be read"),
+        ("client_app/app.py", "a" + ".a" * 30_000, "is not Python that can be read"),
+        ("client_app/app.py", "-" * 30_000 + "1", "is not Python that can be read"),
+        ("pyproject.toml", "[" * 5_000, "pyproject.toml does not say what a site is to load"),
+        ("torch/app.py", APP, "torch/app.py is neither an entry point nor the licence"),
         ("notes.md", "", "notes.md is neither an entry point nor the licence"),
         ("pyproject.toml", "[", "pyproject.toml does not say what a site is to load"),
         (
@@ -169,6 +176,21 @@ def test_a_file_that_stands_twice_is_told() -> None:
     with zipfile.ZipFile(whole, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("client_app/app.py", APP)
     assert "client_app/app.py stands in it more than once" in read_bundle(whole.getvalue()).remarks
+
+
+def test_a_bundle_with_a_damaged_entry_is_told() -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("client_app/app.py", APP * 9)
+    content = bytearray(whole.getvalue())
+    content[60:70] = bytes(10)
+    (remark,) = read_bundle(bytes(content)).remarks
+    assert "cannot be read" in remark
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "# coding: utf8\n"])
+def test_other_ways_to_say_utf_8_are_no_reason_to_warn(start: str) -> None:
+    assert read_bundle(bundle(THIN | {"client_app/app.py": start + APP})).remarks == ()
 
 
 def test_a_bundle_that_is_none_is_told() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.deployment import site_process
-from pfedsam_flower.deployment.certificates import make_certificates
+from pfedsam_flower.deployment.certificates import make_certificates, renew_certificate
 from pfedsam_flower.deployment.doctor import certificates
 from pfedsam_flower.deployment.keys import file_words, key_words, make_site_key, read_public_key
 from pfedsam_flower.deployment.words import COUNT, WORDS, differing, words
@@ -123,14 +123,25 @@ def test_a_file_with_two_certificates_has_no_words_and_no_site_trusts_it(tmp_pat
     )
     assert site_process.connection(site, insecure=False)
     assert certificates.files(mailed, (), "site").status == "ok"
-    for both in (ours + theirs, ours + theirs.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE")):
-        mailed.write_bytes(both)
-        with pytest.raises(StoreError, match="more than one certificate"):
+    trusted = theirs.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE")
+    for content, said in (
+        (ours + theirs, "the file holds 2 certificates"),
+        (ours + trusted, "the file holds something beside the certificate"),
+        (b"# of the coordinator\n" + ours, "the file holds something beside the certificate"),
+    ):
+        mailed.write_bytes(content)
+        with pytest.raises(StoreError, match=said):
             file_words(mailed)
-        with pytest.raises(SettingsError, match="(?s)PFS-102.*more than one certificate"):
+        with pytest.raises(SettingsError, match=f"(?s)PFS-102.*{said}"):
             site_process.connection(site, insecure=False)
-    mailed.write_bytes(ours + theirs)
-    assert certificates.files(mailed, (), "site").status == "failed"
+        found = certificates.files(mailed, (), "site")
+        assert (found.status, said in found.text) == ("failed", True)
+    authority = tmp_path / "ours" / "ca.crt"
+    authority.write_bytes(ours + theirs)
+    before = (tmp_path / "ours" / "superlink.crt").read_bytes()
+    with pytest.raises(StoreError, match="2 certificates"):
+        renew_certificate(tmp_path / "ours", [])
+    assert (tmp_path / "ours" / "superlink.crt").read_bytes() == before
 
 
 def test_the_commands_say_the_same_words(tmp_path, capsys):

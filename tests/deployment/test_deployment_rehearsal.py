@@ -122,6 +122,15 @@ def test_what_no_rehearsal_made_is_not_replaced(tmp_path, programs, name):
     assert path.read_text() == "mine"
 
 
+def test_a_folder_of_an_earlier_release_can_be_used_again(tmp_path, programs):
+    for name in ("logs", "work", "flower/superlink"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "run" / "state.db").touch()
+    for _ in range(2):
+        with rehearsal(tmp_path / "run", [], engine="deployment"):
+            pass
+
+
 def test_a_folder_with_other_things_can_be_used_again_and_again(tmp_path, programs):
     (tmp_path / "sites.toml").write_text("mine")
     (tmp_path / "run.toml").write_text("mine")

@@ -137,6 +137,16 @@ def test_what_cannot_be_written_down_is_not_sent(
     assert str(tmp_path) not in reply.error.reason
 
 
+def test_paths_that_count_from_wherever_it_was_started_are_refused(
+    flat: dict[str, Any], sites: list[SiteSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(sites[0].data).parent)
+    there = sites[0].model_copy(update={"data": Path(sites[0].data).name})
+    reply = ask(grid_of(there), hello(flat))
+    assert reply.has_error()
+    assert "PFS-102" in reply.error.reason
+
+
 def test_an_app_that_the_launcher_did_not_admit_refuses_itself(
     flat: dict[str, Any], sites: list[SiteSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,15 @@
 """DICOM: one file, or a folder with a series of them that make up one regular volume."""
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from ...errors import DataError
 from ..pixels import Grid, Pixels
 from . import dicom_frames, itk
 from .dicom_header import NATIVE, Header, is_dicom, read_header
@@ -78,6 +81,18 @@ def series_in(folder: Path) -> list[Series]:
         Series(uid, files[0].text("description"), files[0].text("modality"), len(files))
         for uid, files in sorted(_by_series(folder).items())
     ]
+
+
+def all_apart(files: Sequence[Path]) -> bool:
+    """Whether these are pictures, as of X-ray or mammography: every file is a series of its own.
+
+    A damaged file says nothing; who reads it will be told.
+    """
+    found = []
+    for path in files:
+        with suppress(DataError):
+            found.append(read_header(path).text("series"))
+    return len(found) > 1 and len(set(found)) == len(found)
 
 
 def read(path: Path) -> Pixels:

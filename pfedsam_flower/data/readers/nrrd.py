@@ -25,6 +25,7 @@ NAMES = {
 TYPES = {name: size for size, names in NAMES.items() for name in names.split("|")}
 ONE_VOLUME = {"domain", "space", "rgb-color", "3-color", "vector", "none", "???"}
 """Kinds of axis that a volume may have; what SimpleITK writes of colour is a vector."""
+SEVERAL_VOLUMES = {"list", "time"}
 ENCODINGS: dict[str, Callable[[Path, int], int]] = {
     "raw": counting.raw,
     "gzip": counting.gzipped,
@@ -45,6 +46,7 @@ def read(path: Path) -> Pixels:
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
     fields, _ = _header(path)
+    _check_axes(path, fields)
     return itk.grid(path, IMAGE_IO, spaced=_spaced(fields), oriented="space directions" in fields)
 
 
@@ -63,13 +65,7 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, f"its voxels are encoded as {encoding!r}", "save it as raw or gzip")
     if int(fields.get("line skip", "0")) or int(fields.get("byte skip", "0")):
         raise unreadable(path, "its header skips lines or bytes of the voxel file", "save it without skips")
-    kinds = fields.get("kinds", "").lower().split()
-    several = [kind for kind, n in zip(kinds, sizes, strict=False) if n > 1 and kind not in ONE_VOLUME]
-    if several:
-        n = max(n for kind, n in zip(kinds, sizes, strict=False) if kind == several[0])
-        raise unusable(
-            path, f"it has an axis of kind {several[0]}: {n} volumes", "save one volume per file", volumes=n
-        )
+    _check_axes(path, fields)
     name = fields.get("data file", fields.get("datafile"))
     voxels, start = (path, start) if name is None else (path.parent / name, 0)
     if not voxels.is_file():
@@ -80,6 +76,19 @@ def check(path: Path) -> dict[str, str]:
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes of voxels, {voxels.name} has {found}")
     return fields
+
+
+def _check_axes(path: Path, fields: dict[str, str]) -> None:
+    """Refuses several volumes in one file, and voxels of several values that are no colour."""
+    kinds, sizes = fields.get("kinds", "").lower().split(), fields.get("sizes", "").split()
+    for kind, size in zip(kinds, sizes, strict=False):
+        if kind in ONE_VOLUME or size == "1":
+            continue
+        if kind in SEVERAL_VOLUMES:
+            text, hint = f"it has an axis of kind {kind}: {size} volumes", "save one volume per file"
+        else:
+            text, hint = f"each voxel has {size} values of kind {kind}", "save it as grey or as RGB colour"
+        raise unusable(path, text, hint)
 
 
 def _spaced(fields: dict[str, str]) -> bool:

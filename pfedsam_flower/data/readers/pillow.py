@@ -18,7 +18,7 @@ from .refusals import unusable
 KINDS = {".png": ["PNG"], ".tif": ["TIFF"], ".tiff": ["TIFF"], ".jpg": ["JPEG"], ".jpeg": ["JPEG"]}
 GREY = ("1", "L", "I", "F")
 PHOTOMETRIC, DESCRIPTION, ORIENTATION, SAMPLE_FORMAT = 262, 270, 274, 339  # TIFF 6.0
-WHITE_IS_LOW, SIGNED = 0, 2
+WHITE_IS_LOW, SIGNED, TURNING = 0, 2, range(2, 9)
 # ImageJ and OME say in the first page's description what its pages are
 SEVERAL = re.compile(r"^(?:channels|frames)=(\d+)$|\bSize[CT]=\"(\d+)\"", re.MULTILINE)
 
@@ -57,13 +57,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _n_pages(path: Path, image: Image.Image) -> int:
     """Slices of the file. A JPEG has one: what else some cameras put behind it is a preview."""
-    return 1 if KINDS[path.suffix.lower()] == ["JPEG"] else getattr(image, "n_frames", 1)
+    return 1 if _is_jpeg(path) else getattr(image, "n_frames", 1)
+
+
+def _is_jpeg(path: Path) -> bool:
+    return KINDS[path.suffix.lower()] == ["JPEG"]
 
 
 def _check_pages(path: Path, image: Image.Image) -> None:
-    jpeg = KINDS[path.suffix.lower()] == ["JPEG"]  # a PNG would be decoded for its EXIF data
-    turned = (image.getexif() if jpeg else getattr(image, "tag_v2", {})).get(ORIENTATION, 1)
-    if turned != 1:
+    # a PNG would be decoded for its EXIF data
+    turned = (image.getexif() if _is_jpeg(path) else getattr(image, "tag_v2", {})).get(ORIENTATION)
+    if turned in TURNING:
         raise unusable(
             path,
             f"viewers turn it as its EXIF orientation says ({turned}), so a mask may be turned against it",

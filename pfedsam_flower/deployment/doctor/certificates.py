@@ -6,6 +6,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from ...errors import StoreError
+from ..keys import one_certificate
 from .subject import Outcome, Role, failed, ok, warning
 
 SOON = timedelta(days=30)
@@ -76,9 +78,8 @@ def files(roots: Path | None, others: tuple[Path, ...], role: Role, now: datetim
             reason = error.strerror if isinstance(error, OSError) else "it holds no PEM certificate"
             outcomes.append(failed(f"{path} cannot be read: {reason}", "fetch the file again"))
             continue
-        if path == roots and len(found) > 1:
-            text = f"{path} holds {len(found)} certificates, and a site would trust each of them"
-            outcomes.append(failed(text, "keep the one of the federation, and compare its words"))
+        if path == roots:
+            outcomes += _alone(path)
         for certificate in found:
             outcomes.append(dates(certificate, now))
             if path == roots and not is_authority(certificate):
@@ -87,6 +88,14 @@ def files(roots: Path | None, others: tuple[Path, ...], role: Role, now: datetim
             if role == "coordinator" and path != roots and not is_authority(certificate):
                 outcomes += _names(certificate)
     return worst(outcomes)
+
+
+def _alone(path: Path) -> list[Outcome]:
+    try:
+        one_certificate(path)
+    except StoreError as error:
+        return [failed(f"{path}: {error.message}", error.hint)]
+    return []
 
 
 def _names(certificate: x509.Certificate) -> list[Outcome]:
