@@ -82,9 +82,9 @@ def _days(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..deployment.site_process import site_of
+    from ..settings.sources import read_site
 
-    site = site_of(args.file, args.site_name)
+    site = read_site(args.file, args.site_name)
     return int(
         {
             "start": _start,
@@ -284,21 +284,32 @@ def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
         answer |= {"journals": [asdict(one) for one in journals], "totals": [asdict(one) for one in sums]}
         print(json.dumps(answer | ({"last": last} if args.last else {}), indent=2))
         return 1 if broken else 0
-    if not sums:
+    if sums:
+        headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
+        rows = [
+            (
+                t.day,
+                t.federation,
+                t.run,
+                str(t.messages),
+                str(t.rounds),
+                str(t.refused),
+                f"{t.n_bytes / MB:.3f}",
+            )
+            for t in sums
+        ]
+        n_messages, n_bytes = sum(one.messages for one in sums), sum(one.n_bytes for one in sums)
+        show_table(headings, [*rows, ("all", "", "", str(n_messages), "", "", _mb(n_bytes))])
+    else:
         say(f"nothing has left {site.site}" + (", as far as can be read" if broken else ""))
-        _show_journals(journals)
-        return 1 if broken else 0
-    headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
-    rows = [
-        (t.day, t.federation, t.run, str(t.messages), str(t.rounds), str(t.refused), f"{t.n_bytes / MB:.3f}")
-        for t in sums
-    ]
-    total = f"{sum(t.n_bytes for t in sums) / MB:.3f}"
-    show_table(headings, [*rows, ("all", "", "", str(sum(t.messages for t in sums)), "", "", total)])
     for entry in last:
         say(json.dumps(entry))
     _show_journals(journals)
     return 1 if broken else 0
+
+
+def _mb(n_bytes: int) -> str:
+    return f"{n_bytes / MB:.3f}"
 
 
 def _show_journals(journals: "list[JournalState]") -> None:

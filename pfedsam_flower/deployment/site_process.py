@@ -19,7 +19,6 @@ from ..settings.sources import refuse, to_flat
 from ..site.consent import LEFT, check_willing, control_folder
 from ..site.files import locked, write_whole
 from . import flower
-from .doctor.subject import read_site
 from .keys import one_certificate
 from .processes import MARKER, Program, end_all
 from .rehearsal import free_port
@@ -34,15 +33,6 @@ LEAVING_S = 20.0
 """Seconds in which work that a leave broke off can still say so."""
 
 Say = Callable[[str], None]
-
-
-def site_of(file: Path, name: str | None) -> SiteSettings:
-    """The site of a file, with absolute paths; relative ones are relative to the file.
-
-    Raises:
-        SettingsError: PFS-102.
-    """
-    return read_site(file, name)
 
 
 def connection(site: SiteSettings, *, insecure: bool) -> list[str]:

@@ -163,6 +163,28 @@ def sites_in(path: Path) -> list[SiteSettings]:
     return [_from_there(site_from_flat(table, str(path)), path)]
 
 
+def read_site(file: Path, name: str | None) -> SiteSettings:
+    """The site of a node config, or the one called ``name`` of a ``sites.toml``.
+
+    Raises:
+        SettingsError: PFS-102 with every fault, or when it is not clear which site is meant.
+    """
+    sites = sites_in(file)
+    names = [site.site for site in sites]
+    if name is None and len(sites) > 1:
+        raise SettingsError(
+            "PFS-102",
+            f"the file has {len(sites)} sites: {', '.join(names)}",
+            where=str(file),
+            hint="say which one this machine is, with --site-name",
+        )
+    chosen = [site for site in sites if name in (None, site.site)]
+    if not chosen:
+        text = f"there is no site {name!r}; {suggest(str(name), names)}"
+        raise SettingsError("PFS-102", text, where=str(file))
+    return chosen[0]
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -7,10 +7,10 @@ import pytest
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.cli.site import ACTIONS, printable
-from pfedsam_flower.deployment import approval, site_process
+from pfedsam_flower.deployment import approval
 from pfedsam_flower.errors import ConsentError
 from pfedsam_flower.settings.run import RunSettings
-from pfedsam_flower.settings.sources import to_flat
+from pfedsam_flower.settings.sources import read_site, to_flat
 from pfedsam_flower.site import consent, journal
 
 HOSTILE = "\x1b[2Jharmless"
@@ -28,8 +28,8 @@ def ask(file: Path, content: bytes = b"no zip", **settings: object) -> str:
     """Stands for a run that reached the site; returns the request's hash."""
     flat = dict(to_flat(RunSettings())) | settings
     with pytest.raises(ConsentError):
-        approval.check_approved(site_process.site_of(file, None), content, flat, "1")
-    return approval.requests(site_process.site_of(file, None))[0].hash
+        approval.check_approved(read_site(file, None), content, flat, "1")
+    return approval.requests(read_site(file, None))[0].hash
 
 
 def test_every_action_has_help_and_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +71,7 @@ def test_what_others_wrote_cannot_steer_the_terminal(file: Path, capsys: pytest.
 
 
 def test_pause_and_resume(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    site = site_process.site_of(file, None)
+    site = read_site(file, None)
     assert main(["site", "pause", str(file)]) == 0
     with pytest.raises(ConsentError):
         consent.check_willing(site)
@@ -83,7 +83,7 @@ def test_pause_and_resume(file: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_leave_explains_itself_first(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    site = site_process.site_of(file, None)
+    site = read_site(file, None)
     approval.approve(site, ask(file), None)
     assert main(["site", "leave", str(file)]) == 1
     assert "stays in the shared parameters" in capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_a_key_that_cannot_be_removed_is_said(
     def denied(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError(1, "Operation not permitted", str(path))
 
-    site = site_process.site_of(file, None)
+    site = read_site(file, None)
     monkeypatch.setattr(Path, "unlink", denied)
     assert main(["site", "leave", str(file), "--yes"]) == 1
     said = capsys.readouterr().out

@@ -25,7 +25,7 @@ WORDS = HelloRequest(software="1", settings={"federation.name": "test", "rounds"
 
 @pytest.fixture
 def site(tmp_path: Path) -> SiteSettings:
-    return SiteSettings(site="north", data="data", state=str(tmp_path / "state"))
+    return SiteSettings(site="north", data=str(tmp_path), state=str(tmp_path / "state"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from pfedsam_flower.deployment.certificates import make_certificates
 from pfedsam_flower.deployment.processes import Program
 from pfedsam_flower.errors import ConsentError, SettingsError, StoreError
 from pfedsam_flower.settings.site import SiteSettings
-from pfedsam_flower.settings.sources import site_from_flat
+from pfedsam_flower.settings.sources import read_site, site_from_flat
 from pfedsam_flower.site import consent
 from pfedsam_flower.site.files import locked
 
@@ -25,7 +25,7 @@ def site(tmp_path: Path) -> SiteSettings:
     (tmp_path / "north.key").touch()
     text = 'site = "north"\ndata = "data"\nstate = "state"\nauthority = "ca.crt"\nkey = "north.key"\n'
     (tmp_path / "north.toml").write_text(text + 'superlink = "fl.example.org:443"\n')
-    return site_process.site_of(tmp_path / "north.toml", None)
+    return read_site(tmp_path / "north.toml", None)
 
 
 def test_paths_are_relative_to_the_sites_file(site: SiteSettings, tmp_path: Path) -> None:

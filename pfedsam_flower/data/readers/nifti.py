@@ -130,8 +130,10 @@ def _agree(path: Path, header: Header, place: Grid) -> None:
     lengths = np.linalg.norm(header.affine[:, :3], axis=0)
     spacing = np.array(place.spacing_mm[::-1])
     used = np.arange(3) < len(header.sizes)
-    directions = TO_LPS @ header.affine[:, :3] / np.where(lengths, lengths, 1)
-    taken = np.allclose(directions[:, used], np.reshape(place.frame[3:], (3, 3))[:, used], atol=1e-3)
+    directions = header.affine[:, :3] / np.where(lengths, lengths, 1)
+    taken = np.allclose(
+        (TO_LPS @ directions)[:, used], np.reshape(place.frame[3:], (3, 3))[:, used], atol=1e-3
+    )
     if taken and not np.allclose(lengths[used], spacing[used], rtol=1e-2):
         raise unusable(
             path,
@@ -139,8 +141,7 @@ def _agree(path: Path, header: Header, place: Grid) -> None:
             "save it again with a tool that writes both alike",
         )
     taken = taken and np.allclose(TO_LPS @ header.affine[:, 3], place.frame[:3], atol=ORIGIN_MM)
-    other = header.affine[:, :3] / np.where(lengths, lengths, 1)
-    turned = header.qform and not np.allclose(other[:, used], _rotation(header)[:, used], atol=1e-3)
+    turned = header.qform and not np.allclose(directions[:, used], _rotation(header)[:, used], atol=1e-3)
     moved = header.qform and not np.allclose(header.affine[:, 3], header.shift, atol=ORIGIN_MM)
     if not taken or turned or moved:
         log.warning(

@@ -8,13 +8,7 @@ from typing import Any, Literal
 from ...errors import PfedsamError, SettingsError
 from ...settings.run import CoordinatorSettings, RunSettings
 from ...settings.site import SiteSettings
-from ...settings.sources import (
-    findings,
-    refuse,
-    sites_in,
-    split_coordinator,
-    suggest,
-)
+from ...settings.sources import findings, read_site, refuse, split_coordinator
 
 Role = Literal["site", "coordinator"]
 Status = Literal["ok", "warning", "failed", "skipped"]
@@ -115,7 +109,7 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
     if site is not None and file is not None and site.superlink and not network.get("superlink"):
         network["superlink"] = site.superlink
         if site.authority and not network.get("insecure") and network.get("roots") is None:
-            network["roots"] = file.parent / site.authority
+            network["roots"] = Path(site.authority)
     run_flat, own_flat = split_coordinator(flat)
     run, problems = findings(RunSettings, run_flat)
     own, own_problems = findings(CoordinatorSettings, own_flat)
@@ -131,25 +125,3 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         faults=faults,
         **network,
     )
-
-
-def read_site(file: Path, name: str | None) -> SiteSettings:
-    """The site of a node config, or the one called ``name`` of a ``sites.toml``.
-
-    Raises:
-        SettingsError: PFS-102 with every fault, or when it is not clear which site is meant.
-    """
-    sites = sites_in(file)
-    names = [site.site for site in sites]
-    if name is None and len(sites) > 1:
-        raise SettingsError(
-            "PFS-102",
-            f"the file has {len(sites)} sites: {', '.join(names)}",
-            where=str(file),
-            hint="say which one this machine is, with --site-name",
-        )
-    chosen = [site for site in sites if name in (None, site.site)]
-    if not chosen:
-        text = f"there is no site {name!r}; {suggest(str(name), names)}"
-        raise SettingsError("PFS-102", text, where=str(file))
-    return chosen[0]
