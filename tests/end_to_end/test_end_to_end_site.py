@@ -130,7 +130,7 @@ def test_only_what_the_site_approved_runs_there(tmp_path: Path, capsys: pytest.C
         shown = say("review", str(file), row["request"]["hash"][:16])
         assert "It has no code of its own; client_app.app:app calls what is installed here." in shown
         assert "build_client_app()" in shown
-        say("approve", str(file), row["request"]["hash"][:16], "--expires", "1")
+        say("approve", str(file), row["request"]["hash"], "--expires", "1")
         wait(lambda: events(flat, "end"), "the end", program)  # it was asked again
         assert events(flat, "end")[0]["status"] == "completed"
         wait(lambda: link.status(number)[0] == "finished:completed", "Flower's word", program)
