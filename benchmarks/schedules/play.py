@@ -69,7 +69,7 @@ def play(seed: int, folder: Path) -> Outcome:
     plan = schedule(draw)
     disk = Disk(draw, injected)
     disk.kills = {COORDINATOR: plan.kills, **{name: fate.kills for name, fate in plan.sites.items()}}
-    sites = [SiteSettings(site=name, data=".", state=str(folder / name)) for name in NAMES]
+    sites = [SiteSettings(site=name, data=str(folder), state=str(folder / name)) for name in NAMES]
     flat = default_flat() | plan.federation
     flat |= {
         "seed": seed,

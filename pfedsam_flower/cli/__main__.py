@@ -56,35 +56,10 @@ flower-supernode, flwr run.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command line ``argv`` (without the program's name)."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(page(), end="")
-        return 0
-    if words[0] in ("-V", "--version"):
-        print(f"pfedsam {__version__}")
-        return 0
-    name, *rest = words
-    if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(COMMANDS)}."
-        print(f"pfedsam: no such command: '{name}'. {hint}", file=sys.stderr)
-        return 2
-    return _run(name, rest)
-
-
-def page() -> str:
-    """The help page."""
-    return PAGE.format(commands="\n".join(f"  {n:<10} {sentence}" for n, (_, sentence) in COMMANDS.items()))
-
-
-def _run(name: str, words: list[str]) -> int:
-    module_name, sentence = COMMANDS[name]
     try:
-        module = importlib.import_module(f"pfedsam_flower.cli.{module_name}")
-        parser = argparse.ArgumentParser(f"pfedsam {name}", description=f"{sentence}.", allow_abbrev=False)
-        module.add_arguments(parser)
-        status = int(module.run(parser.parse_args(words)))
-        sys.stdout.flush()
+        status = _status(list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except PfedsamError as error:
         print(error.local(), file=sys.stderr)
@@ -103,13 +78,40 @@ def _run(name: str, words: list[str]) -> int:
         if error.filename is None:
             _write_no_more()
         return 1
+
+
+def _status(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(page(), end="")
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"pfedsam {__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(COMMANDS)}."
+        print(f"pfedsam: no such command: '{name}'. {hint}", file=sys.stderr)
+        return 2
+    module_name, sentence = COMMANDS[name]
+    module = importlib.import_module(f"pfedsam_flower.cli.{module_name}")
+    parser = argparse.ArgumentParser(f"pfedsam {name}", description=f"{sentence}.", allow_abbrev=False)
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(rest)))
     except SystemExit as leave:  # argparse has said why; a signal has said which
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
 
 
+def page() -> str:
+    """The help page."""
+    return PAGE.format(commands="\n".join(f"  {n:<10} {sentence}" for n, (_, sentence) in COMMANDS.items()))
+
+
 def _write_no_more() -> None:
     """What is still to be printed goes nowhere, so that Python does not fail on it when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def _paths(path: Path) -> list[Path]:
     if not is_case_path(path):
         return inside
     others = [one.name for one in inside if suffix_of(one) != ".dcm"]
-    if not others and dicom.all_apart(inside):
+    if not others and dicom.all_apart(path):
         return inside
     if others:
         raise DataError(

@@ -16,7 +16,8 @@ PACKAGE = "pfedsam_flower"
 PLAIN = ("utf-8", "utf8", "utf-8-sig")
 LARGEST = 20 * 1024 * 1024
 """Bytes of all files together, unpacked."""
-UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, OSError, EOFError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, OSError, EOFError,
+              IndexError, MemoryError)  # fmt: skip
 NOT_CODE = ("pyproject.toml", "LICENSE", ".info/CONTENT")
 CLIENT, SERVER = "client_app", "server_app"
 """Folders of the two entry points; nothing in the second one runs at a site."""

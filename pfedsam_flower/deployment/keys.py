@@ -114,7 +114,7 @@ def one_certificate(path: Path) -> x509.Certificate:
     Raises:
         StoreError: PFS-605.
     """
-    hint = "ask the coordinator for ca.crt as 'pfedsam certs' made it, and compare its words"
+    hint = "it has to be ca.crt as 'pfedsam certs' made it, and its words those of the coordinator"
     try:
         content = path.read_bytes()
         first, *more = x509.load_pem_x509_certificates(content)

@@ -2,19 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from ..data.findings import some
-from ..errors import SettingsError
+from ..errors import SettingsError, StoreError
 from ..evaluation.comparison import Comparison, compare_rows
 from ..reports.comparison import write_comparison
 from .memory import Memory
 from .prepared import prepared_images
 from .protocol import Protocol, Run
-from .record import Record, run_path
-from .results import NOBODY, material, records_of
+from .record import Record, read_record, run_path
+from .results import NOBODY, References, material, records_of
 from .running import Outcome, run_one
 from .tidy import write_tidy
 
@@ -41,21 +42,27 @@ def make_runs(
 
     Raises:
         StoreError: PFS-604 when ``output`` cannot be written.
-        SettingsError: PFS-105 when a run was scored on other masks than an earlier one.
+        SettingsError: PFS-105 when a run was scored on other masks than an earlier one; none is made then.
     """
+    references = References(output)
+    for run in runs:
+        path = run_path(output, run.id)
+        if path.exists():
+            with suppress(StoreError):  # a damaged record is named in the report
+                references.add(read_record(path))
     memory = Memory(output / "memory") if remember else None
     outcomes: list[Outcome] = []
     with prepared_images(output / "prepared") as prepared:
         for place, run in enumerate(runs):
             outcome = run_one(protocol, run, output, memory, prepared, keep=keep)
             outcomes.append(outcome)
-            if outcome.state == "made":
-                records_of(output, runs)  # before hours go into more of them
             if outcome.state == "made" and memory is not None:
                 memory.prune()
             if outcome.state != "there":
                 left = missing(runs[place + 1 :], output)
                 tell(outcome, len(left), time_left(outcomes, left))
+            if outcome.state == "made":
+                references.add(read_record(run_path(output, run.id)))
     return [
         replace(one, state="there") if one.state == "busy" and run_path(output, one.run.id).exists() else one
         for one in outcomes

@@ -133,10 +133,12 @@ def make_protocol(
         + [f"--fold {one}: the folds are 0 to {count - 1}" for one in folds if not 0 <= one < count]
         + (["--seeds: none is given"] if not seeds else [])
         + ([f"--patients {patients}: one is the least"] if patients is not None and patients < 1 else [])
+        + _no_settings(default_flat() | base)
     )
     recorded = with_few(folds_of(output, sites, count), patients)
     kept = tuple(site for site in sites if site.site in recorded.sites)
-    checkpoint = str(base.get("coordinator.checkpoint", "")) or (kept[0].checkpoint if kept else "")
+    named = str(base.get("coordinator.checkpoint", ""))
+    checkpoint = str(Path(named).absolute()) if named else kept[0].checkpoint if kept else ""
     kept = tuple(s.model_copy(update={"checkpoint": s.checkpoint or checkpoint}) for s in kept)
     shared = {key: value for key, value in base.items() if not key.startswith("coordinator.")}
     run = tuple(sorted(set(folds))) or tuple(range(count))
@@ -227,7 +229,6 @@ def runs_of(protocol: Protocol) -> list[Run]:
     Raises:
         SettingsError: PFS-101 with every fault of a row's settings.
     """
-    refuse(_no_settings(default_flat() | protocol.base))
     refuse(too_few_steps(protocol.rows, protocol.base))
     found: dict[str, Run] = {}
     weights = _digest_of(protocol.checkpoint)

@@ -44,34 +44,44 @@ def records_of(output: Path, runs: Sequence[Run]) -> dict[str, Record]:
         SettingsError: PFS-105 when two were scored on different masks of the same patient.
     """
     found = {run.id: read_record(path) for run in runs if (path := run_path(output, run.id)).exists()}
-    _refuse_other_masks(found, output)
+    references = References(output)
+    for record in found.values():
+        references.add(record)
     return found
 
 
-def _refuse_other_masks(records: Mapping[str, Record], output: Path) -> None:
-    """Masks that were corrected after some of the runs: rows would be compared on different references."""
-    seen: dict[tuple[str, str, str], tuple[int, str]] = {}
-    changed: dict[str, tuple[str, str]] = {}
-    for identity, record in records.items():
+class References:
+    """The masks that runs were scored on, as numbers of voxels: some may be corrected in between."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.seen: dict[tuple[str, str, str], tuple[int, str]] = {}
+
+    def add(self, record: Record) -> None:
+        """Takes in a run's masks.
+
+        Raises:
+            SettingsError: PFS-105 when some are others than before: rows would be compared on different ones.
+        """
         voxels: dict[tuple[str, str, str, str], int] = defaultdict(int)
         for score in record["scores"]:
             voxels[score["model"], score["site"], score["patient"], score["name"]] += score["reference"]
-        for (_, *subject), count in voxels.items():
-            site, patient, name = subject
-            before, other = seen.setdefault((site, patient, name), (count, identity))
+        run = f"{record['began']} ({record['id']})"
+        changed: dict[str, str] = {}
+        for (_, site, patient, name), count in voxels.items():
+            before, other = self.seen.setdefault((site, patient, name), (count, run))
             if before != count:
-                changed[f"{site}/{patient} {name}"] = (other, identity)
-    if changed:
-        pair = sorted(next(iter(changed.values())), key=lambda run: str(records[run]["began"]))
-        older, newer = (f"{run} (begun {records[run]['began']})" for run in pair)
-        raise SettingsError(
-            "PFS-105",
-            f"{len(changed)} masks have changed between runs: {some(changed)}; the run {older} has other "
-            f"voxels there than {newer}",
-            where=str(output / "runs"),
-            hint="use another --output, or remove from there the runs that began before the change",
-            counts={"masks": len(changed)},
-        )
+                changed[f"{site}/{patient} {name}"] = other
+        if changed:
+            older, newer = sorted((run, next(iter(changed.values()))))
+            raise SettingsError(
+                "PFS-105",
+                f"{len(changed)} masks have changed between runs: {some(changed)}; the run of {older} has "
+                f"other voxels there than that of {newer}",
+                where=str(self.output / "runs"),
+                hint="use another --output, or remove from there the runs that began before the change",
+                counts={"masks": len(changed)},
+            )
 
 
 def material(runs: Sequence[Run], rows: Mapping[str, Row], records: Mapping[str, Record]) -> Material:

@@ -29,8 +29,8 @@ Run settings are what the federation agrees on: they are given once, by whoever 
 (`flwr run … --run-config "lora.rank=4 rounds=10"`, or `--set lora.rank=4` with `pfedsam`), and travel to
 every site. Coordinator settings are given the same way; no site uses
 them, but Flower hands every SuperNode the whole run config. Site settings belong to
-the hospital (`flower-supernode --node-config 'site="north" data="…" state="…"'`, or one `[[site]]` table each
-in a `sites.toml`); no message carries them and no coordinator can set them.
+the hospital (`flower-supernode --node-config 'site="north" data="/…" state="/…"'`, or one `[[site]]`
+table each in a `sites.toml`); no message carries them and no coordinator can set them.
 
 A list is written as one text with commas. Unknown names, wrong types and values out of range are refused
 before a run starts, all at once.

@@ -18,8 +18,8 @@ from .files import write_whole
 STOP = "STOP"
 LEFT = "LEFT"
 MB = 1_000_000
-FRUITLESS = ("PFS-403", "PFS-506", "PFS-510", "PFS-604")
-"""Not finite, failed, too little memory, nowhere to write: there may have been hours of work before."""
+FRUITLESS = ("PFS-403", "PFS-506", "PFS-510")
+"""Not finite, failed, too little memory: there may have been hours of work before."""
 WorkKey = tuple[str, str, int, str, str]
 
 
@@ -154,14 +154,15 @@ def _failed(refusal: Any) -> bool:
 
 
 def sent_on(day: datetime, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries of journals with the date of ``day``, by its time zone."""
+    """Entries of journals with the date of ``day``, by its time zone; odd lines are left to ``site sent``."""
     found = []
     for entry in entries:
         try:
             when = datetime.fromisoformat(entry["time"]).astimezone(day.tzinfo)
-        except (KeyError, TypeError, ValueError):
+            numbers = (entry.get("bytes", 0), entry["words"].get("round", 0))
+        except (KeyError, TypeError, ValueError, AttributeError):
             continue
-        if when.date() == day.date() and isinstance(entry.get("words"), dict):
+        if when.date() == day.date() and all(isinstance(number, int) for number in numbers):
             found.append(entry)
     return found
 

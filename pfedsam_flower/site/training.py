@@ -107,8 +107,9 @@ class Work:
             after = export_shared(self.built.model, self.built.contract)
             return {"delta": after - self.broadcast, "loss": _loss(result.loss)}
 
-        teacher = [weight, distillation.temperature, tensors_digest(personal.tensors)] if weight else []
-        found = self.recalled(["global", steps, first, total, digest(self.broadcast), *teacher], make)
+        more = [weight, distillation.temperature, tensors_digest(personal.tensors)] if weight else []
+        more += ["unpulled"] if ditto else []
+        found = self.recalled(["global", steps, first, total, digest(self.broadcast), *more], make)
         import_shared(self.built.model, self.built.contract, self.broadcast)
         self.note("loss.global", float(found["loss"]))
         self.spent("global_", start)

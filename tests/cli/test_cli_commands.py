@@ -277,10 +277,11 @@ def test_phantoms_are_written_into_a_new_folder_only(tmp_path, capsys):
     assert "not empty; nothing was written" in capsys.readouterr().err
 
 
-def test_a_full_disk_behind_the_output_is_a_sentence() -> None:
+@pytest.mark.parametrize("words", [["compare", "--list-rows"], ["--help"]])
+def test_a_full_disk_behind_the_output_is_a_sentence(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
-            [sys.executable, "-m", "pfedsam_flower.cli", "compare", "--list-rows"],
+            [sys.executable, "-m", "pfedsam_flower.cli", *words],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -288,3 +289,8 @@ def test_a_full_disk_behind_the_output_is_a_sentence() -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("No space left on device\n  where: what this command prints")
     assert "Traceback" not in ended.stderr
+
+
+def test_a_closed_output_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["--version"]) == 0

@@ -45,3 +45,5 @@ def test_single_dicom_pictures_are_taken_one_by_one_and_a_series_as_one(tmp_path
     damaged = tmp_path / "x-ray" / "p1-0.dcm"
     damaged.write_bytes(damaged.read_bytes()[:-9])
     assert len(find_inputs(tmp_path / "x-ray")) == 3, "it gets its sentence when it is read"
+    write_series(tmp_path / "x-ray", np.zeros((3, 4, 4), np.uint16), "s")
+    assert [one.name for one in find_inputs(tmp_path / "x-ray")] == ["x-ray"], "no slice is passed over"

@@ -188,6 +188,12 @@ def test_a_bundle_with_a_damaged_entry_is_told() -> None:
     assert "cannot be read" in remark
 
 
+def test_a_bundle_with_a_file_without_a_name_is_told() -> None:
+    content = bundle(THIN | {"Q": ""}).replace(b"Q", b"\0")
+    (remark,) = read_bundle(content).remarks
+    assert "cannot be read" in remark
+
+
 @pytest.mark.parametrize("start", ["\ufeff", "# coding: utf8\n"])
 def test_other_ways_to_say_utf_8_are_no_reason_to_warn(start: str) -> None:
     assert read_bundle(bundle(THIN | {"client_app/app.py": start + APP})).remarks == ()

@@ -50,7 +50,7 @@ def test_a_rows_settings_are_a_valid_plan_and_spend_the_budget(name: str, budget
 
 
 def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
-    listing: Path, tmp_path: Path
+    listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sites = sites_from_file(listing)
     rows = ["local", "fedavg-lora", "place-late", "pfedsam", "pfedsam-deployed"]
@@ -82,6 +82,9 @@ def test_rows_with_equal_settings_share_a_run_and_ids_hang_on_all_that_counts(
     named_once = small(tmp_path, sites, rows, **{"coordinator.checkpoint": str(weights)})
     assert {run.id for run in runs_of(named_once)} == {run.id for run in runs_of(other)}
     assert {site.checkpoint for site in named_once.sites} == {str(weights)}
+    monkeypatch.chdir(tmp_path)
+    from_here = small(tmp_path, sites, rows, **{"coordinator.checkpoint": "weights"})
+    assert {site.checkpoint for site in from_here.sites} == {str(weights)}, "sites take whole paths only"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +139,7 @@ def test_folds_are_written_once_and_others_are_refused(listing: Path, tmp_path: 
         (["--rows", "pfedsm"], "--rows pfedsm: no such row; did you mean pfedsam?"),
         (["--set", "seed=3"], "--set seed: a comparison sets this itself (--seeds)"),
         (["--set", "federation.minimum-sites=1"], "--set federation.minimum-sites"),
+        (["--set", "coordinator.chekpoint=x"], "did you mean checkpoint?"),
         (["--set", "training.global-stps=1"], "did you mean training.global-steps?"),
         (["--fold", "2"], "--fold 2: the folds are 0 to 1"),
         (["--patients", "0"], "--patients 0: one is the least"),
@@ -219,7 +223,8 @@ def test_masks_that_changed_between_runs_are_refused(listing: Path, tmp_path: Pa
         path.write_bytes(to_bytes(record | {"scores": scores}))
     assert len(records_of(tmp_path, runs[:1])) == 1
     with pytest.raises(
-        SettingsError, match=f"PFS-105.*1 masks have changed.*{runs[0].id} .begun 2026-11-20.*{runs[1].id}"
+        SettingsError,
+        match=f"1 masks have changed.*run of 2026-11-20 .{runs[0].id}.*2026-11-21 .{runs[1].id}",
     ):
         records_of(tmp_path, runs[::-1])
 

@@ -103,6 +103,12 @@ def test_rounds_in_a_day_are_counted_over_all_federations_once_each(site: SiteSe
     assert code(site, now=NOON + timedelta(days=1)) == ""
 
 
+@pytest.mark.parametrize("odd", [{"bytes": "x"}, {"words": {"round": [1]}}, {"words": 1}, {"time": 1}])
+def test_lines_that_somebody_else_wrote_end_no_round(site: SiteSettings, odd: dict[str, Any]) -> None:
+    write(site, entry(1, **odd))
+    assert code(site.model_copy(update={"rounds_a_day": 1})) == ""
+
+
 def test_a_round_that_came_to_nothing_was_worked_on_each_time(site: SiteSettings) -> None:
     site = site.model_copy(update={"rounds_a_day": 2})
     failed = {"words": entry(5)["words"] | {"refusal": {"code": "PFS-506", "text": ""}}}

@@ -214,6 +214,19 @@ def test_what_is_remembered_changes_nothing(data: SiteData) -> None:
     assert len(recall.made) > n
 
 
+def test_what_one_row_pulls_is_not_remembered_for_one_that_does_not(data: SiteData) -> None:
+    recall, pull = Notebook(), {"training.proximal": 0.5, "training.global-steps": 2}
+    deltas: dict[str, list[np.ndarray]] = {}
+    for method in ("fedavg", "ditto"):
+        run = settings(method=method, **pull)
+        start = export_shared(build(run, "").model, build(run, "").contract)
+        for memory in (recall, forgetful):
+            found = site_round("train", 1, start, build(run, ""), data, None, run, "hospital", memory)
+            deltas.setdefault(method, []).append(found.delta)
+    assert all(np.array_equal(*both) for both in deltas.values())
+    assert not np.array_equal(deltas["fedavg"][0], deltas["ditto"][0])
+
+
 def test_rows_share_what_their_experts_see_only_where_it_is_the_same(data: SiteData) -> None:
     recall = Notebook()
 

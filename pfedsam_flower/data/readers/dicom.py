@@ -1,7 +1,7 @@
 """DICOM: one file, or a folder with a series of them that make up one regular volume."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -83,13 +83,13 @@ def series_in(folder: Path) -> list[Series]:
     ]
 
 
-def all_apart(files: Sequence[Path]) -> bool:
-    """Whether these are pictures, as of X-ray or mammography: every file is a series of its own.
+def all_apart(folder: Path) -> bool:
+    """Whether a folder holds pictures, as of X-ray or mammography: every file is a series of its own.
 
     A damaged file says nothing; who reads it will be told.
     """
     found = []
-    for path in files:
+    for path in _like_slices(folder):
         with suppress(DataError):
             found.append(read_header(path).text("series"))
     return len(found) > 1 and len(set(found)) == len(found)
@@ -150,16 +150,22 @@ def _volume(path: Path) -> tuple[list[Header], Grid]:
 
 def _by_series(folder: Path) -> dict[str, list[Header]]:
     groups: dict[str, list[Header]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name[0] == "." or not path.is_file():
-            continue
-        if not is_dicom(path) and path.suffix.lower() not in ENDINGS and not path.suffix[1:].isdigit():
-            log.info("%s is no DICOM file and is ignored", path)
-            continue
+    for path in _like_slices(folder):
         header = read_header(path)  # refuses what looks like a slice and is none
         if header.text("series") or not header.text("sop_class").startswith(NO_PIXELS):
             groups.setdefault(header.text("series"), []).append(header)
     return groups
+
+
+def _like_slices(folder: Path) -> Iterator[Path]:
+    """The files of a folder that are DICOM or are called so."""
+    for path in sorted(folder.iterdir()):
+        if path.name[0] == "." or not path.is_file():
+            continue
+        if is_dicom(path) or path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit():
+            yield path
+        else:
+            log.info("%s is no DICOM file and is ignored", path)
 
 
 def _chosen(path: Path, folder: Path, uid: str) -> list[Header]:
