@@ -6,51 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from site_small import rounds, settings
 
 from pfedsam_flower.contract.methods import METHODS
-from pfedsam_flower.data.phantoms import write_phantoms
-from pfedsam_flower.data.samples import SiteData, load_site
-from pfedsam_flower.model.build import Built, build, problems
+from pfedsam_flower.data.samples import SiteData
+from pfedsam_flower.model.build import build, problems
 from pfedsam_flower.model.exchange import export_shared
-from pfedsam_flower.settings.run import RunSettings
-from pfedsam_flower.settings.sources import findings, sites_from_file
-from pfedsam_flower.site.recall import forgetful
-from pfedsam_flower.site.round import RoundResult, site_round
-
-SMALL = {
-    "image.size": 28,
-    "decoder.mode": "heads",
-    "rounds": 1,
-    "training.global-steps": 1,
-    "training.local-steps": 1,
-    "training.closing-steps": 2,
-    "training.batch-size": 2,
-    "distillation.warmup-rounds": 0,
-    "neck.rank": 2,
-}
-
-
-def settings(**changes: Any) -> RunSettings:
-    run, problems = findings(RunSettings, SMALL | changes)
-    assert isinstance(run, RunSettings), problems
-    return run
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> SiteData:
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(folder, n_sites=1, patients=4, slices=1, size=48)
-    site = sites_from_file(folder / "sites.toml")[0]
-    return load_site(site, settings(), folder / "split.json")
-
-
-def rounds(run: RunSettings, data: SiteData) -> tuple[Built, np.ndarray, RoundResult, RoundResult]:
-    built = build(run, "")
-    start = export_shared(built.model, built.contract)
-    first = site_round("train", 1, start, built, data, None, run, "hospital")
-    assert first.delta is not None
-    last = site_round("close", 2, start + first.delta, built, data, first.personal, run, "hospital")
-    return built, start, first, last
+from pfedsam_flower.site.round import site_round
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -175,92 +137,6 @@ def test_before_a_teacher_teaches_in_the_closing_round_it_is_asked_who_is_better
         personal = result.personal
     assert asked == rounds_asked
     assert result.metrics.get("distillation.weight") == weight
-
-
-class Notebook:
-    """Remembers, and knows which kinds of step it had to see made."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-        self.made: list[str] = []
-
-    def __call__(self, key: Any, make: Any) -> Any:
-        name = repr(key)
-        if name not in self.kept:
-            self.made += [kind for kind in ("tokens", "logits", "global", "alone", "own") if kind in key]
-            self.kept[name] = make()
-        return self.kept[name]
-
-
-def test_what_is_remembered_changes_nothing(data: SiteData) -> None:
-    recall = Notebook()
-    run = settings(method="pfedsam")
-    built = build(run, "")
-    start = export_shared(built.model, built.contract)
-    plain = site_round("train", 1, start, built, data, None, run, "hospital")
-    first = site_round("train", 1, start, build(run, ""), data, None, run, "hospital", recall)
-    n = len(recall.made)
-    assert set(recall.made) == {"tokens", "logits", "global", "alone"}
-    again = site_round("train", 1, start, build(run, ""), data, None, run, "hospital", recall)
-    assert len(recall.made) == n
-    for one in (first, again):
-        assert np.array_equal(one.delta, plain.delta)
-        assert one.metrics == plain.metrics
-        assert np.array_equal(one.personal.alone, plain.personal.alone)
-        for key, value in plain.personal.alone_optimiser.items():
-            assert torch.equal(one.personal.alone_optimiser[key], value)
-    other = settings(method="pfedsam", **{"training.learning-rate-shared": 1e-4})
-    site_round("train", 1, start, build(other, ""), data, None, other, "hospital", recall)
-    assert len(recall.made) > n
-
-
-def test_what_one_row_pulls_is_not_remembered_for_one_that_does_not(data: SiteData) -> None:
-    recall, pull = Notebook(), {"training.proximal": 0.5, "training.global-steps": 2}
-    deltas: dict[str, list[np.ndarray]] = {}
-    for method in ("fedavg", "ditto"):
-        run = settings(method=method, **pull)
-        start = export_shared(build(run, "").model, build(run, "").contract)
-        for memory in (recall, forgetful):
-            found = site_round("train", 1, start, build(run, ""), data, None, run, "hospital", memory)
-            deltas.setdefault(method, []).append(found.delta)
-    assert all(np.array_equal(*both) for both in deltas.values())
-    assert not np.array_equal(deltas["fedavg"][0], deltas["ditto"][0])
-
-
-def test_rows_share_what_their_experts_see_only_where_it_is_the_same(data: SiteData) -> None:
-    recall = Notebook()
-
-    def closing(**changes: Any) -> list[str]:
-        """The steps that had to be made; what came of them is what comes without a memory."""
-        run = settings(method="pfedsam", **{"training.closing-steps": 3} | changes)
-        known = len(recall.made)
-        found = []
-        for memory in (recall, forgetful):
-            built = build(run, "")
-            start = export_shared(built.model, built.contract)
-            found.append(site_round("close", 2, start, built, data, None, run, "hospital", memory))
-        assert found[0].metrics == found[1].metrics
-        assert found[0].scores == found[1].scores
-        return recall.made[known:]
-
-    assert set(closing()) == {"tokens", "logits", "alone"}
-    assert closing(**{"lmoe.gate": "uniform"}) == []
-    assert closing(**{"distillation.direction": "none"}) == []
-    assert set(closing(**{"lmoe.blocks": "0,1,2"})) == {"tokens"}, "the experts see another block's input"
-    assert "tokens" in closing(seed=1)
-
-
-def test_personal_norms_below_the_decoder_are_part_of_what_is_remembered(data: SiteData) -> None:
-    recall = Notebook()
-    run = settings(method="fedbn", **{"training.learning-rate-personal": 0.1})
-    built, start, first, last = rounds(run, data)
-    assert first.delta is not None
-    average = start + first.delta
-    same = site_round("close", 2, average, build(run, ""), data, first.personal, run, "hospital", recall)
-    assert same.metrics == last.metrics
-    plain = site_round("close", 2, average, build(run, ""), data, None, run, "hospital")
-    again = site_round("close", 2, average, build(run, ""), data, None, run, "hospital", recall)
-    assert again.metrics == plain.metrics != same.metrics
 
 
 @pytest.mark.parametrize(
