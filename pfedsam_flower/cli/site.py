@@ -288,15 +288,13 @@ def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
         headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
         rows = [
             (
-                t.day,
-                t.federation,
-                t.run,
-                str(t.messages),
-                str(t.rounds),
-                str(t.refused),
-                f"{t.n_bytes / MB:.3f}",
+                one.day,
+                one.federation,
+                one.run,
+                *map(str, (one.messages, one.rounds, one.refused)),
+                _mb(one.n_bytes),
             )
-            for t in sums
+            for one in sums
         ]
         n_messages, n_bytes = sum(one.messages for one in sums), sum(one.n_bytes for one in sums)
         show_table(headings, [*rows, ("all", "", "", str(n_messages), "", "", _mb(n_bytes))])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from federation_links import Link, running_link, said
+from site_small import SHORT
 
 from pfedsam_flower.data.phantoms import write_phantoms
 from pfedsam_flower.deployment import flower
@@ -17,14 +18,7 @@ from pfedsam_flower.settings.sources import sites_from_file, to_flat
 
 CONFIGURATION = Path(__file__).parents[2] / "docker" / "proxy" / "nginx.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-SHORT = {
-    "image.size": 28,
-    "decoder.mode": "heads",
-    "rounds": 1,
-    "training.global-steps": 1,
-    "training.local-steps": 1,
-    "training.closing-steps": 2,
-    "training.batch-size": 2,
+SETTINGS = SHORT | {
     "evaluation.alone": False,
     "federation.name": "behind-a-proxy",
     "federation.start-deadline-s": 120.0,
@@ -92,7 +86,7 @@ def test_sites_work_through_the_proxy_and_nothing_else_does(link: Link, tmp_path
         "coordinator.folder": str(tmp_path / "runs"),
         "coordinator.enrolment": str(link.folder / "enrolled.json"),
     }
-    config.write_text(flower.toml(SHORT | own | {"federation.sites": names}))
+    config.write_text(flower.toml(SETTINGS | own | {"federation.sites": names}))
     call = {"env": link.env("coordinator"), "cwd": link.folder}
     flower.write_connection(link.folder / "flower-coordinator", link.address, link.folder / "ca.crt")
     number = flower.run(app_folder(), config, nodes=None, **call)

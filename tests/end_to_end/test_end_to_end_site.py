@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from federation_wire import recording_proxy
 from flwr.proto.message_pb2 import PushObjectRequest
+from site_small import SHORT
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.data.phantoms import write_phantoms
@@ -24,18 +25,11 @@ from pfedsam_flower.settings.sources import default_flat, sites_from_file, to_fl
 from pfedsam_flower.site import journal
 from pfedsam_flower.site.consent import control_folder
 
-SETTINGS = {
+SETTINGS = SHORT | {
     "federation.name": "test",
     "federation.minimum-sites": 1,
     "federation.start-deadline-s": 300.0,
     "evaluation.alone": False,
-    "image.size": 28,
-    "decoder.mode": "heads",
-    "rounds": 1,
-    "training.global-steps": 1,
-    "training.local-steps": 1,
-    "training.closing-steps": 2,
-    "training.batch-size": 2,
 }
 LIMIT_S = 280.0
 

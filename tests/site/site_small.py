@@ -11,7 +11,7 @@ from pfedsam_flower.settings.run import RunSettings
 from pfedsam_flower.settings.sources import findings
 from pfedsam_flower.site.round import RoundResult, site_round
 
-SMALL = {
+SHORT = {
     "image.size": 28,
     "decoder.mode": "heads",
     "rounds": 1,
@@ -19,9 +19,8 @@ SMALL = {
     "training.local-steps": 1,
     "training.closing-steps": 2,
     "training.batch-size": 2,
-    "distillation.warmup-rounds": 0,
-    "neck.rank": 2,
 }
+SMALL = SHORT | {"distillation.warmup-rounds": 0, "neck.rank": 2}
 
 
 def settings(**changes: Any) -> RunSettings:
