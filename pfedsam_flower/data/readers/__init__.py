@@ -1,4 +1,4 @@
-"""Files → pixels. A format is a row in ``READERS`` and one in ``GRIDS``; a DICOM series is a folder.
+"""Files → pixels. A format is a row in ``READERS``, ``MASKS`` and ``GRIDS``; a DICOM series is a folder.
 
 Whatever goes wrong in a library becomes one sentence: a DataError, PFS-204 where a file cannot be read,
 PFS-207 where it can but is not one regular volume.
@@ -29,6 +29,11 @@ _FORMATS = {
 READERS: dict[str, Callable[[Path], Pixels]] = {
     suffix: module.read for module, suffixes in _FORMATS.items() for suffix in suffixes
 }
+
+MASKS: dict[str, Callable[[Path], Pixels]] = {
+    suffix: module.read_stored for module, suffixes in _FORMATS.items() for suffix in suffixes
+}
+"""As ``READERS``, but the numbers as they are stored: what is right for an image turns a mask around."""
 
 GRIDS: dict[str, Callable[[Path], Grid]] = {
     suffix: module.grid for module, suffixes in _FORMATS.items() for suffix in suffixes
@@ -92,7 +97,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
     """
     if suffix_of(path) in LOSSY:
         raise unreadable(path, "JPEG blurs the values of a mask", "save masks as PNG, TIFF or NIfTI")
-    pixels = _guarded(READERS, path)
+    pixels = _guarded(MASKS, path)
     values = pixels.values[..., 0]
     if (pixels.values != pixels.values[..., :1]).any():
         raise unreadable(
