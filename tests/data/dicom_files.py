@@ -1,9 +1,17 @@
-"""The smallest DICOM series that is a volume, for tests of what lies around it."""
+"""DICOM files and series for tests: the smallest volume, slices at any place, and how they are refused."""
 
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
+
+from benchmarks.volume_files import FRAME, SPACING, save_slice
+from pfedsam_flower.data.readers import read_grid, read_image
+from pfedsam_flower.errors import DataError
+
+DIRECTIONS = np.reshape(FRAME[3:], (3, 3))
+VALUES = np.random.default_rng(0).integers(-500, 1500, (6, 9, 7)).astype(np.int16)
 
 
 def write_series(folder: Path, values: np.ndarray, description: str = "t2") -> str:
@@ -27,3 +35,29 @@ def write_series(folder: Path, values: np.ndarray, description: str = "t2") -> s
         one.PixelData = plane.astype("<u2").tobytes()
         one.save_as(folder / f"{description}-{place}", enforce_file_format=True)
     return str(series)
+
+
+def write_placed(
+    folder: Path, places: object = None, uid: str = "1.2.3.4", name: str = "s", **elements: object
+) -> Path:
+    """Slices at ``places`` (steps along the normal, or vectors in mm), names in another order; the folder.
+
+    ``uid`` may hold {}: then each file is a series of its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, place in enumerate(range(6) if places is None else places):
+        along = SPACING[0] * float(place) * DIRECTIONS[:, 2] if np.isscalar(place) else np.array(place)
+        path, position = folder / f"{name}{(7 * k) % 11}.dcm", np.array(FRAME[:3]) + along
+        save_slice(path, VALUES[k % 6], position, series=uid.format(k), number=k + 1, **elements)
+    return folder
+
+
+def refused(path: Path, match: str, code: str = "PFS-207") -> DataError:
+    """The error with which an image is refused, as its grid is."""
+    with pytest.raises(DataError, match=match) as caught:
+        read_image(path)
+    assert caught.value.code == code
+    assert len(caught.value.message.splitlines()) == 1
+    with pytest.raises(DataError, match=match):
+        read_grid(path)
+    return caught.value

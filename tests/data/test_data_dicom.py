@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import DIRECTIONS, VALUES, refused
+from dicom_files import write_placed as write_series
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
@@ -16,31 +18,7 @@ from benchmarks.volume_files import FORMATS, FRAME, SPACING, dicom, save_slice
 from pfedsam_flower.data.readers import Series, is_case_path, read_grid, read_image, read_mask, series_in
 from pfedsam_flower.errors import DataError
 
-DIRECTIONS = np.reshape(FRAME[3:], (3, 3))
-VALUES = np.random.default_rng(0).integers(-500, 1500, (6, 9, 7)).astype(np.int16)
 FILES = [name for name in FORMATS if name.startswith("dicom") and name != "dicom series"]
-
-
-def write_series(
-    folder: Path, places: object = None, uid: str = "1.2.3.4", name: str = "s", **elements: object
-):
-    """Slices at ``places`` (steps along the normal, or vectors in mm); returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for k, place in enumerate(range(6) if places is None else places):
-        along = SPACING[0] * float(place) * DIRECTIONS[:, 2] if np.isscalar(place) else np.array(place)
-        position = np.array(FRAME[:3]) + along
-        save_slice(folder / f"{name}{(7 * k) % 11}.dcm", VALUES[k % 6], position, series=uid, **elements)
-    return folder
-
-
-def refused(path: Path, match: str, code: str = "PFS-207") -> DataError:
-    with pytest.raises(DataError, match=match) as caught:
-        read_image(path)
-    assert caught.value.code == code
-    assert len(caught.value.message.splitlines()) == 1
-    with pytest.raises(DataError, match=match):
-        read_grid(path)
-    return caught.value
 
 
 def test_a_series_is_sorted_by_place_and_keeps_its_geometry(tmp_path):
@@ -251,14 +229,6 @@ def test_transfer_syntaxes_that_are_not_read_are_named(tmp_path):
     body = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.9\0")
     path.write_bytes(body)
     refused(path, "transfer syntax 1.2.840.10008.1.9.9", "PFS-204")
-
-
-def test_a_file_without_file_meta(tmp_path):
-    path = tmp_path / "a.dcm"
-    save_slice(path, VALUES[0], FRAME[:3])
-    path.write_bytes(path.read_bytes()[132:])
-    refused(path, "no DICOM file meta", "PFS-204")
-    assert not is_case_path(tmp_path)
 
 
 def test_sequences_of_any_kind_are_passed_over(tmp_path):

@@ -10,11 +10,9 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .dicom_start import BIG, EXPLICIT, HEAD, IMPLICIT, LONG, SHORT, start_of
 from .refusals import unreadable
 
-LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-SHORT = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH"}
-SHORT |= {b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXELS = 0x7FE00010
@@ -23,24 +21,47 @@ DEEPEST = 32
 TAGS = {
     0x00020002: "sop_class",  # of the file meta: present whatever follows
     0x00020010: "transfer_syntax",
+    0x00080016: "class",
+    0x00080018: "image",
     0x00080060: "modality",
     0x0008103E: "description",
     0x00180088: "slice_spacing",
     0x00181164: "detector_spacing",
+    0x00181210: "kernel",
+    0x00182010: "scanned_spacing",
+    0x0020000D: "study",
     0x0020000E: "series",
+    0x00200013: "number",
     0x00200032: "position",
     0x00200037: "orientation",
+    0x00200052: "frame_of_reference",
     0x00280002: "channels",
     0x00280004: "photometric",
+    0x00280006: "planar",
     0x00280008: "frames",
     0x00280010: "rows",
     0x00280011: "columns",
     0x00280030: "spacing",
+    0x00280034: "aspect",
     0x00280100: "bits",
+    0x00280101: "bits_stored",
+    0x00280102: "high_bit",
+    0x00280103: "signed",
+    0x00281052: "intercept",
+    0x00281053: "slope",
+    0x00282110: "lossy",
+    0x00283000: "modality_lut",
+    0x00283002: "lut_descriptor",
+    0x00283006: "lut_data",
+    0x20500020: "lut_shape",
+    0x52009229: "shared_groups",
+    0x52009230: "frame_groups",
+    0x7FE00008: "float_pixels",
+    0x7FE00009: "double_pixels",
 }
 
-IMPLICIT, DEFLATED, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-NATIVE = {IMPLICIT, "1.2.840.10008.1.2.1", DEFLATED, BIG}
+DEFLATED = "1.2.840.10008.1.2.1.99"
+NATIVE = {IMPLICIT, EXPLICIT, DEFLATED, BIG}
 RLE = "1.2.840.10008.1.2.5"
 JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70)}
 JPEG_LS = {f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)}
@@ -56,6 +77,8 @@ class Header:
         values: raw bytes of the elements in ``TAGS``, by name.
         little: byte order of numbers. n_bytes: length of native pixels, None when compressed or absent.
         fragments: the compressed pixels, without their offset table.
+        native: where native pixels begin. words: they are written as 16-bit words. deflated: where a
+            deflated data set begins in the file, 0 when it is not deflated.
     """
 
     path: Path
@@ -63,6 +86,9 @@ class Header:
     little: bool = True
     n_bytes: int | None = None
     fragments: tuple[bytes, ...] = field(default=(), repr=False)
+    native: int = 0
+    words: bool = True
+    deflated: int = 0
 
     def text(self, name: str) -> str:
         """Text of an element, '' when it is absent."""
@@ -86,37 +112,50 @@ class Header:
         return struct.unpack("<H" if self.little else ">H", value)[0] if len(value) == 2 else default
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM: the letters DICM after 128 bytes."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def read_header(path: Path) -> Header:
     """The header of a whole file; every element to its end has been passed over.
 
+    A file without file meta is read as implicit or explicit little endian, whichever its elements are.
+
     Raises:
-        DataError: PFS-204 when the file has no file meta or ends too early.
+        DataError: PFS-204 when the file does not begin as DICOM or ends too early.
         OSError: it cannot be opened.
     """
     data = path.read_bytes()
-    if data[128:132] != b"DICM":
+    start = start_of(data[:HEAD])
+    if start is None:
         raise unreadable(path, "it has no DICOM file meta information", "export it again as a DICOM file")
     walk = _Walk(data)
+    walk.pos, deflated = start.position, 0
     try:
-        walk.pos = 132
-        walk.elements(stop_after_group=2)
-        syntax = walk.values.get("transfer_syntax", b"").decode("latin-1").strip(" \0")
+        if not start.syntax:
+            walk.elements(stop_after_group=2)
+        walk.values.setdefault("transfer_syntax", start.syntax.encode())
+        syntax = walk.values["transfer_syntax"].decode("latin-1").strip(" \0")
         if syntax == DEFLATED:
-            walk.data, walk.pos = zlib.decompressobj(-15).decompress(data[walk.pos :]), 0
+            deflated = walk.pos
+            walk.data, walk.pos = _inflated(data[deflated:]), 0
         walk.explicit, walk.order = syntax != IMPLICIT, ">" if syntax == BIG else "<"
         walk.elements()
     except (ValueError, struct.error, IndexError, zlib.error) as error:
         raise unreadable(path, f"the DICOM file is cut or damaged: {error}") from error
-    return Header(path, walk.values, walk.order == "<", walk.n_bytes, tuple(walk.fragments))
+    walk.values.setdefault("sop_class", walk.values.get("class", b""))
+    little, fragments = walk.order == "<", tuple(walk.fragments)
+    return Header(path, walk.values, little, walk.n_bytes, fragments, walk.native, walk.words, deflated)
+
+
+def native_pixels(file: Header) -> bytes:
+    """The bytes of native pixels, read again: a folder's headers are kept, its pixels are not."""
+    if file.deflated:
+        data = _inflated(file.path.read_bytes()[file.deflated :])
+        return data[file.native : file.native + (file.n_bytes or 0)]
+    with file.path.open("rb") as stream:
+        stream.seek(file.native)
+        return stream.read(file.n_bytes or 0)
+
+
+def _inflated(data: bytes) -> bytes:
+    return zlib.decompressobj(-15).decompress(data)
 
 
 class _Walk:
@@ -126,6 +165,7 @@ class _Walk:
         self.data, self.pos, self.explicit, self.order = data, 0, True, "<"
         self.values: dict[str, bytes] = {}
         self.n_bytes: int | None = None
+        self.native, self.words = 0, True
         self.fragments: list[bytes] = []
 
     def elements(self, stop_after_group: int | None = None) -> None:
@@ -141,16 +181,16 @@ class _Walk:
                 raise ValueError(f"element {tag:08x} follows {last:08x}")
             last = tag
             if tag == PIXELS:
-                self.pixels(length)
+                self.pixels(vr, length)
                 continue
             start = self.pos
             self.skip(vr, length)
             if name := TAGS.get(tag):
                 self.values[name] = self.data[start : self.pos]
 
-    def pixels(self, length: int) -> None:
+    def pixels(self, vr: bytes, length: int) -> None:
         if length != UNDEFINED:
-            self.n_bytes = length
+            self.n_bytes, self.native, self.words = length, self.pos, vr != b"OB"
             self.skip(b"OW", length)
             return
         table = True
