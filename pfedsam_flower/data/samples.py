@@ -193,7 +193,7 @@ def _numbers(values: list[float] | None) -> Any:
 
 
 def _libraries() -> list[str]:
-    return [version(name) for name in ("numpy", "pillow", "SimpleITK")]
+    return [version(name) for name in ("numpy", "pillow", "tifffile", "imagecodecs", "SimpleITK")]
 
 
 def _say_shrunk(entries: list[Entry], rule: InputRule) -> None:

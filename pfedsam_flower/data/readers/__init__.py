@@ -13,13 +13,14 @@ import numpy as np
 
 from ...errors import DataError
 from ..pixels import Grid, Pixels
-from . import dicom, metaimage, nifti, nrrd, pillow
+from . import dicom, metaimage, nifti, nrrd, pillow, tiff
 from .dicom import Series as Series
 from .dicom import series_in as series_in
 from .refusals import AGAIN, unreadable
 
 _FORMATS = {
-    pillow: (".png", ".tif", ".tiff", ".jpg", ".jpeg"),
+    pillow: (".png", ".jpg", ".jpeg", ".bmp"),
+    tiff: (".tif", ".tiff"),
     nifti: (".nii", ".nii.gz"),
     nrrd: (".nrrd", ".nhdr"),
     metaimage: (".mha", ".mhd"),
@@ -40,7 +41,6 @@ GRIDS: dict[str, Callable[[Path], Grid]] = {
 }
 
 ITK_SAYS = re.compile(r"^(ITK |sitk::)?ERROR: (\w+\(0x[0-9a-f]+\): )?")
-LOSSY = (".jpg", ".jpeg")
 LARGEST_VALUE = 1e30  # beyond it no intensity means anything, and differences overflow float32
 LARGEST_LABEL = 2**24  # float32 holds whole numbers exactly up to here
 
@@ -89,14 +89,13 @@ def read_labels(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
     """A mask: int32 [slices, H, W] of whole numbers 0 … 2**24, and its grid.
 
-    Three equal channels count as one; an alpha channel is ignored.
+    The numbers are those that are stored, never inverted, scaled or coloured. Three equal channels count
+    as one.
 
     Raises:
-        DataError: PFS-204 when the file cannot be read, is coloured, lossy, or has other numbers; PFS-207
-            when it is not one regular volume.
+        DataError: PFS-204 when the file cannot be read, is coloured, lossy, has an alpha channel that is not
+            opaque, or other numbers; PFS-207 when it is not one regular volume.
     """
-    if suffix_of(path) in LOSSY:
-        raise unreadable(path, "JPEG blurs the values of a mask", "save masks as PNG, TIFF or NIfTI")
     pixels = _guarded(MASKS, path)
     values = pixels.values[..., 0]
     if (pixels.values != pixels.values[..., :1]).any():
