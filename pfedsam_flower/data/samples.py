@@ -175,7 +175,7 @@ def _case_data(case: Case, entry: Entry) -> CaseData:
         entry.array("target"),
         np.array(facts["annotated"]),
         _numbers(facts["spacing_mm"]),
-        Grid(tuple(grid["shape"]), _numbers(grid["spacing_mm"]), _numbers(grid["frame"])),
+        Grid(tuple(grid["shape"]), _numbers(grid["spacing_mm"]), _numbers(grid["frame"]), grid["unit"]),
         Slicing(tuple(facts["slicing"]["axes"]), tuple(facts["slicing"]["flips"])),
     )
 
