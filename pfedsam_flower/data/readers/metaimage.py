@@ -4,39 +4,54 @@ Header: itk.org/Wiki/ITK/MetaIO/Documentation. Voxels are counted before SimpleI
 NIfTI.
 """
 
-from math import prod
+from dataclasses import replace
+from math import isfinite, prod
 from pathlib import Path
 
 from ..pixels import Grid, Pixels
-from . import counting, itk
+from . import counting, itk, scaling
 from .refusals import unreadable
 
 IMAGE_IO = "MetaImageIO"
 LONGEST_HEADER = 1 << 16
 TYPES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "FLOAT": 4}
 TYPES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
-ORIENTATIONS = {"TransformMatrix", "Rotation", "Orientation"}  # three names of one field
-SPACINGS = {"ElementSpacing", "ElementSize"}
+ORIGINS = ("Origin", "Position", "Offset")  # names of one field each; MetaIO takes one of several in silence
+ORIENTATIONS = ("TransformMatrix", "Rotation", "Orientation")
+BYTE_ORDERS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+SPACINGS = {"ElementSpacing", "ElementSize"}  # the first holds where both are given
+UNITS = ("um", "mm", "cm")
+NO_UNIT = "?"
+SCALE = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 
 
 def read(path: Path) -> Pixels:
-    """The volume as stored.
+    """The volume with its intensity slope and offset applied, which ITK passes over.
 
     Raises:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    return itk.read(path, IMAGE_IO, **_known(check(path)))
+    fields = check(path)
+    pixels = itk.stored(path, IMAGE_IO, _stated(path, fields))
+    return replace(pixels, values=scaling.scaled(pixels.values, _scale(path, fields)))
 
 
 def read_stored(path: Path) -> Pixels:
-    """The numbers of a mask as they are stored."""
-    return read(path)
+    """The numbers of a mask as they are stored, in their type.
+
+    Raises:
+        DataError: as ``read``, and PFS-204 when the header gives them another meaning.
+    """
+    fields = check(path)
+    if (scale := _scale(path, fields)) != scaling.IDENTITY:
+        raise scaling.refused_in_mask(path, scale)
+    return itk.stored(path, IMAGE_IO, _stated(path, fields))
 
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
     fields, _ = _header(path)
-    return itk.grid(path, IMAGE_IO, **_known(fields))
+    return itk.grid(path, IMAGE_IO, _stated(path, fields))
 
 
 def check(path: Path) -> dict[str, str]:
@@ -69,8 +84,28 @@ def check(path: Path) -> dict[str, str]:
     return fields
 
 
-def _known(fields: dict[str, str]) -> dict[str, bool]:
-    return {"spaced": bool(SPACINGS & fields.keys()), "oriented": bool(ORIENTATIONS & fields.keys())}
+def _stated(path: Path, fields: dict[str, str]) -> itk.Stated:
+    for names in (ORIGINS, ORIENTATIONS, BYTE_ORDERS):
+        said = {name: fields[name] for name in names if name in fields}
+        if len({tuple(value.lower().split()) for value in said.values()}) > 1:
+            raise unreadable(path, f"its header says one thing in several ways: {said}")
+    unit = fields.get("DistanceUnits", NO_UNIT)
+    if unit not in (*UNITS, NO_UNIT):
+        raise unreadable(path, f"its header measures in {unit!r}; MetaImage knows {UNITS}", "save it in mm")
+    return itk.Stated(
+        spaced=bool(SPACINGS & fields.keys()),
+        oriented=any(name in fields for name in ORIENTATIONS),
+        placed=any(name in fields for name in ORIGINS),
+        unit="mm" if unit == NO_UNIT else unit,
+    )
+
+
+def _scale(path: Path, fields: dict[str, str]) -> tuple[float, float]:
+    """Slope and offset from what is stored to what is meant."""
+    slope, offset = (float(fields.get(name, usual)) for name, usual in SCALE.items())
+    if not (isfinite(slope) and isfinite(offset) and slope):
+        raise unreadable(path, f"its header scales its values by {slope:g} and adds {offset:g}")
+    return slope, offset
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -1,31 +1,37 @@
 """NIfTI-1 volumes.
 
-SimpleITK reads a file that was cut off without a word, and NaN as 0, so the bytes are counted and floats
-looked at before it may.
+SimpleITK says where the voxels lie, and nothing more: it reads a file that was cut off without a word, NaN as
+0, and adds an intercept where the standard says that nothing is scaled. The voxels are read here.
 Header: NIfTI-1 data format, nifti.nimh.nih.gov (offsets as in nifti1.h).
 """
 
 import gzip
 import logging
 import struct
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import isfinite, prod
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
-from ..pixels import Grid, Pixels
+from ..pixels import TOLERANCE, UNITS_MM, Apart, Grid, Pixels, affine, corners, farthest
+from ..pixels import place as at
 from . import itk
 from .refusals import unreadable, unusable
+from .scaling import IDENTITY, refused_in_mask, scaled
 
 IMAGE_IO = "NiftiImageIO"
 CHUNK = 1 << 20
 HEADER_BYTES = 348
-ORIGIN_MM = 0.1  # as far as origins may lie apart and count as one, see pixels.Grid
 TO_LPS = np.diag((-1.0, -1.0, 1.0))  # from NIfTI's RAS
 QFORM_CODE = 252  # offset; the sform code follows
+UNITS_AT, LENGTH_BITS = 123, 7  # offset of xyzt_units, and which of its bits are the unit of length
+UNITS = {0: "mm", 1: "m", 2: "mm", 3: "um"}  # 0: not said
 # by data type; those of more than one number per voxel (colour) have no letter
+HALF_TURN = 1e-7  # square of a quaternion's real part below which rounding made it, as nifti1_io.c has it
+COLOUR, RGB24 = "V3", 128
 BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
 LETTERS = {2: "u", 4: "i", 8: "i", 16: "f", 64: "f", 256: "i", 512: "u", 768: "u", 1024: "i", 1280: "u"}
 
@@ -37,7 +43,9 @@ class Header:
     """What counts in a NIfTI header.
 
     Attributes:
-        sizes, spacing_mm: in order x, y, z, …
+        sizes, spacing: in order x, y, z, …
+        unit: of all lengths here, of ``pixels.UNITS_MM``.
+        scale: slope and intercept; (1, 0) where there are none.
         start: offset of the first voxel. bytes: per voxel.
         kind: byte order and letter of the voxel type, as numpy spells it ('<f4', '>i2'; '<V3' is colour).
         qform, sform: codes; 0 says that the matrix means nothing.
@@ -46,7 +54,9 @@ class Header:
     """
 
     sizes: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
+    spacing: tuple[float, ...]
+    unit: str
+    scale: tuple[float, float]
     start: int
     bytes: int
     kind: str
@@ -59,61 +69,77 @@ class Header:
 
 
 def read(path: Path) -> Pixels:
-    """The volume with its scale factors applied.
+    """The volume with its scale factors applied, as the standard has them.
 
     Raises:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    header = check(path)
-    pixels = itk.read(path, IMAGE_IO, oriented=bool(header.qform or header.sform))
-    _agree(path, header, pixels.grid)
-    return pixels
+    header, pixels = _stored(path)
+    return replace(pixels, values=scaled(pixels.values, header.scale))
 
 
 def read_stored(path: Path) -> Pixels:
-    """The numbers of a mask as they are stored."""
-    return read(path)
+    """The numbers of a mask as they are stored, in their type.
+
+    Raises:
+        DataError: as ``read``, and PFS-204 when scale factors give them another meaning.
+    """
+    header, pixels = _stored(path)
+    if header.scale != IDENTITY:
+        raise refused_in_mask(path, header.scale)
+    return pixels
 
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone; no frame where the file gives no orientation."""
-    header = _checked(path)
-    place = itk.grid(path, IMAGE_IO, oriented=bool(header.qform or header.sform))
+    return _grid(path, _checked(path))
+
+
+def _grid(path: Path, header: Header) -> Grid:
+    oriented = bool(header.qform or header.sform)
+    place = itk.grid(path, IMAGE_IO, itk.Stated(oriented=oriented, placed=oriented))  # it knows the units
     _agree(path, header, place)
-    return place
+    return replace(place, unit=header.unit)
 
 
-def check(path: Path) -> Header:
-    """The header, once the file has as many bytes as it promises.
+def _stored(path: Path) -> tuple[Header, Pixels]:
+    header, body = check(path)
+    place = _grid(path, header)
+    if header.kind[1:] == COLOUR:
+        return header, Pixels(np.frombuffer(body, np.uint8).reshape(*place.shape, 3), place)
+    n_channels = prod(header.sizes) // prod(place.shape)
+    if header.kind[1] == "V" or n_channels not in (1, 3):
+        raise itk.not_real(path, n_channels, f"{header.bytes} bytes each")
+    numbers = np.frombuffer(body, header.kind).reshape(n_channels, *place.shape)
+    return header, Pixels(np.moveaxis(numbers, 0, -1), place)
+
+
+def check(path: Path) -> tuple[Header, bytearray]:
+    """The header and the voxels, once the file has as many bytes as it promises.
 
     Raises:
         DataError: PFS-204 when it has more or fewer, or the header contradicts itself.
     """
     header = _checked(path)
-    found, n_bad = 0, 0
+    promised = header.start + prod(header.sizes) * header.bytes
+    body, found = bytearray(), 0
     with _open(path) as file:
-        found += len(file.read(header.start))
         while chunk := file.read(CHUNK):
             found += len(chunk)
-            if header.kind[1] == "f":
-                numbers = np.frombuffer(chunk[: len(chunk) // header.bytes * header.bytes], header.kind)
-                n_bad += numbers.size - int(np.isfinite(numbers).sum())
-    promised = header.start + prod(header.sizes) * header.bytes
+            if found <= promised:  # of a file that is too long the rest is only counted
+                body += chunk
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes, the file has {found}")
-    if n_bad:
-        text = f"{n_bad} of its {prod(header.sizes)} voxels are NaN or infinite"
-        raise unreadable(path, text, "replace or export them again")
-    return header
+    return header, body[header.start :]
 
 
 def _checked(path: Path) -> Header:
     """The header, once it does not contradict itself."""
     with _open(path) as file:
         header = _parse(path, file.read(HEADER_BYTES))
-    steps = [s for n, s in zip(header.sizes, header.spacing_mm, strict=False) if n > 1]
+    steps = [s for n, s in zip(header.sizes, header.spacing, strict=False) if n > 1]
     if not all(np.isfinite(s) and s > 0 for s in steps):
-        raise unreadable(path, f"its header gives voxels of {steps} mm")
+        raise unreadable(path, f"its header gives voxels of {steps} {header.unit}")
     if header.qform and not sum(q * q for q in header.quaternion) <= 1.001:
         raise unreadable(path, f"its header gives a rotation {header.quaternion} that is none")
     if header.sform and not np.isfinite(header.affine).all():
@@ -126,41 +152,84 @@ def _checked(path: Path) -> Header:
 def _agree(path: Path, header: Header, place: Grid) -> None:
     """ITK takes directions from the sform but voxel sizes from pixdim: refuse where they contradict.
 
-    Where there is neither qform nor sform, say so: the volume is cut as it is stored.
+    Where a file has two forms and they lie apart, say which is used. Where it has neither, say so: the volume
+    is cut as it is stored.
     """
-    if not (header.qform or header.sform):
+    if place.frame is None:
         log.warning("%s says nothing about its orientation (qform and sform codes are 0)", path.name)
-    if not header.sform or place.frame is None or place.spacing_mm is None:
         return
-    lengths = np.linalg.norm(header.affine[:, :3], axis=0)
-    spacing = np.array(place.spacing_mm[::-1])
-    used = np.arange(3) < len(header.sizes)
-    directions = header.affine[:, :3] / np.where(lengths, lengths, 1)
-    taken = np.allclose(
-        (TO_LPS @ directions)[:, used], np.reshape(place.frame[3:], (3, 3))[:, used], atol=1e-3
-    )
-    if taken and not np.allclose(lengths[used], spacing[used], rtol=1e-2):
+    matrix, index = affine(place), corners(place.shape)
+    here = at(matrix, index)
+
+    def apart(form: np.ndarray) -> Apart:
+        return farthest(index, here, at(form, index), matrix[:, :3])
+
+    forms = _forms(header, place)
+    found = {name: apart(form) for name, form in forms.items()}
+    used = min(found, key=lambda name: found[name].voxels)
+    other = max(found.values(), key=lambda one: one.voxels)
+    if other.voxels <= TOLERANCE:
+        return
+    sizes, two_sizes = np.linalg.norm(forms[used][:, :3], axis=0), False
+    if "sform" in forms:
+        sizes = np.linalg.norm(forms["sform"][:, :3], axis=0)
+        resized = forms["sform"] / np.append(np.where(sizes, sizes, 1), 1) * np.append(_pixdim(place), 1)
+        two_sizes = apart(resized).voxels <= TOLERANCE < found["sform"].voxels
+    if found[used].voxels > TOLERANCE or two_sizes:
         raise unusable(
             path,
-            f"its sform has voxels of {_some(lengths)} mm, its pixdim of {_some(spacing)} mm",
+            f"its {'sform' if header.sform else 'qform'} has voxels of {_times(sizes)} mm, its pixdim of "
+            f"{_times(_pixdim(place))} mm: {other}",
             "save it again with a tool that writes both alike",
         )
-    taken = taken and np.allclose(TO_LPS @ header.affine[:, 3], place.frame[:3], atol=ORIGIN_MM)
-    turned = header.qform and not np.allclose(directions[:, used], _rotation(header)[:, used], atol=1e-3)
-    moved = header.qform and not np.allclose(header.affine[:, 3], header.shift, atol=ORIGIN_MM)
-    if not taken or turned or moved:
-        log.warning(
-            "%s has two orientations or origins that differ (qform and sform): its %s is used, for the masks "
-            "that are written as well; a viewer that prefers the other one shows them elsewhere",
-            path.name,
-            "sform" if taken else "qform",
-        )
+    log.warning(
+        "%s has two orientations or origins that differ (qform and sform), %s; its %s is used, for the masks "
+        "that are written as well; a viewer that prefers the other one shows them elsewhere",
+        path.name,
+        other,
+        used,
+    )
+
+
+def _forms(header: Header, place: Grid) -> dict[str, np.ndarray]:
+    """The forms that count: float64 [3, 4] mm from index to place, as ``pixels.affine``."""
+    to_mm = UNITS_MM[header.unit]
+    forms = {
+        "qform": (header.qform, _rotation(header) * _pixdim(place), header.shift),
+        "sform": (header.sform, header.affine[:, :3] * to_mm, header.affine[:, 3]),
+    }
+    flat = [[1], [1], [len(header.sizes) > 2]]  # of a flat file ITK drops where it lies across itself
+    return {
+        name: TO_LPS @ np.column_stack([steps, np.multiply(shift, to_mm)]) * flat
+        for name, (code, steps, shift) in forms.items()
+        if code
+    }
+
+
+def _pixdim(place: Grid) -> tuple[float, ...]:
+    """Voxel sizes x, y, z in mm."""
+    return (place.spacing_mm or (1.0, 1.0, 1.0))[::-1]
+
+
+def _scale(path: Path, slope: float, intercept: float) -> tuple[float, float]:
+    """Slope and intercept. A slope of 0 says that there are none, whatever stands beside it.
+
+    So does one that is no number: libraries write it where nothing is scaled.
+    """
+    if not isfinite(slope) or slope == 0:
+        return IDENTITY
+    if not isfinite(intercept):
+        raise unreadable(path, f"its header scales its values by {slope:g} and adds {intercept:g}")
+    return slope, intercept
 
 
 def _rotation(header: Header) -> np.ndarray:
     """Direction cosines of the qform, float64 [3, 3], one axis per column, in RAS."""
     b, c, d = header.quaternion
-    a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d))))
+    rest = 1.0 - (b * b + c * c + d * d)
+    if rest < HALF_TURN:
+        b, c, d = np.array((b, c, d)) / np.sqrt(b * b + c * c + d * d)
+    a = float(np.sqrt(rest)) if rest >= HALF_TURN else 0.0
     turn = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
@@ -171,7 +240,7 @@ def _rotation(header: Header) -> np.ndarray:
     return turn @ np.diag((1.0, 1.0, header.handed))
 
 
-def _some(numbers: np.ndarray) -> str:
+def _times(numbers: Iterable[float]) -> str:
     return " x ".join(f"{n:g}" for n in numbers)
 
 
@@ -204,9 +273,16 @@ def _parse(path: Path, head: bytes) -> Header:
         raise unreadable(
             path, f"its header has {n} axes of {dims[: max(n, 0)]} voxels of type {kind} with {bits} bits"
         )
+    code = head[UNITS_AT] & LENGTH_BITS
+    if code not in UNITS:
+        raise unreadable(
+            path, f"its header measures in a unit of length {code} that is none", "save it in mm"
+        )
     return Header(
         sizes=tuple(dims[:n]),
-        spacing_mm=get("8f", 76)[1 : min(n, 3) + 1],
+        spacing=get("8f", 76)[1 : min(n, 3) + 1],
+        unit=UNITS[code],
+        scale=_scale(path, *get("2f", 112)) if kind != RGB24 else IDENTITY,
         start=int(start),
         bytes=bits // 8,
         kind=f"{order}{LETTERS.get(kind, 'V')}{bits // 8}",
