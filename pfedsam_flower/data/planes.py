@@ -38,6 +38,12 @@ class Slicing:
 
 
 AS_STORED = Slicing()
+WAYS = [
+    Slicing((a, b, c), (d, e, f))
+    for a, b, c in permutations(range(3))
+    for d, e, f in product((False, True), repeat=3)
+]
+"""All 48 ways to exchange and reverse three axes, the first of which is none."""
 
 
 def slicing_of(grid: Grid, plane: str) -> Slicing:
@@ -96,10 +102,7 @@ def onto(grid: Grid, other: Grid) -> Slicing | None:
         return AS_STORED
     if any(one.spacing_mm is None or len(one.frame or ()) != 12 for one in (grid, other)):
         return None
-    ways = (
-        Slicing(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)
-    )
-    return next((way for way in ways if not grid.difference(turned(other, way))), None)
+    return next((way for way in WAYS if not grid.difference(turned(other, way))), None)
 
 
 def turned(grid: Grid, slicing: Slicing) -> Grid:

@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import DataError
 from ..pixels import UNITS_MM, Grid, Pixels
 from .refusals import unreadable, unusable
+from .scaling import IDENTITY, scaled
 
 SKEW = 1e-3  # largest cosine between two axes that still counts as a right angle
 
@@ -50,16 +51,25 @@ class Stated:
     unit: str = "mm"
 
 
-def stored(path: Path, image_io: str, stated: Stated) -> Pixels:
+AS_ITK_SAYS = Stated()
+
+
+def read(path: Path, image_io: str, stated: Stated = AS_ITK_SAYS) -> Pixels:
+    """``stored`` as float32."""
+    pixels = stored(path, image_io, stated)
+    return replace(pixels, values=scaled(pixels.values, IDENTITY))
+
+
+def stored(path: Path, image_io: str, stated: Stated = AS_ITK_SAYS) -> Pixels:
     """The whole file by the ITK reader named ``image_io``, its numbers as they are stored, in their type.
 
     Raises:
         DataError: PFS-207 when it is not one volume with axes at right angles, PFS-204 when its values
             are not 1 or 3 real numbers per voxel, and as ``grid``.
     """
+    place = grid(path, image_io, stated)  # what both readings say differs where a spacing is negative
     with _stderr_checked(path):
         image = _reader(path, image_io).Execute()
-    place = _grid(path, image, stated)
     n_channels = image.GetNumberOfComponentsPerPixel()
     array = simpleitk().GetArrayFromImage(image)
     if n_channels not in (1, 3) or np.iscomplexobj(array):
@@ -121,10 +131,7 @@ def _reader(path: Path, image_io: str) -> Any:
 
 
 def _grid(path: Path, header: Any, stated: Stated) -> Grid:
-    """``header``: a SimpleITK image, or a reader that has read the header.
-
-    Of a negative spacing the first says +2 with the axis turned, the second -2: one place, made one here.
-    """
+    """``header``: a SimpleITK reader that has read the header. Spacings may be negative there."""
     size, n = header.GetSize(), header.GetDimension()
     n_volumes = prod(size[3:])
     if n_volumes != 1:

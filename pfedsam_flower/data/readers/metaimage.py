@@ -32,8 +32,8 @@ def read(path: Path) -> Pixels:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
     fields = check(path)
-    pixels = itk.stored(path, IMAGE_IO, _stated(path, fields))
-    return replace(pixels, values=scaling.scaled(pixels.values, _scale(path, fields)))
+    pixels = itk.stored(path, IMAGE_IO, _stated(fields))
+    return replace(pixels, values=scaling.scaled(pixels.values, _scale(fields)))
 
 
 def read_stored(path: Path) -> Pixels:
@@ -43,15 +43,15 @@ def read_stored(path: Path) -> Pixels:
         DataError: as ``read``, and PFS-204 when the header gives them another meaning.
     """
     fields = check(path)
-    if (scale := _scale(path, fields)) != scaling.IDENTITY:
-        raise scaling.refused_in_mask(path, scale)
-    return itk.stored(path, IMAGE_IO, _stated(path, fields))
+    if _scale(fields) != scaling.IDENTITY:
+        raise scaling.refused_in_mask(path, _scale(fields))
+    return itk.stored(path, IMAGE_IO, _stated(fields))
 
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
-    fields, _ = _header(path)
-    return itk.grid(path, IMAGE_IO, _stated(path, fields))
+    fields, _ = _checked(path)
+    return itk.grid(path, IMAGE_IO, _stated(fields))
 
 
 def check(path: Path) -> dict[str, str]:
@@ -60,7 +60,7 @@ def check(path: Path) -> dict[str, str]:
     Raises:
         DataError: PFS-204 when there are more or fewer, or they are stored in a way that is not read.
     """
-    fields, start = _header(path)
+    fields, start = _checked(path)
     sizes = [int(n) for n in fields.get("DimSize", "").split()]
     kind, name = fields.get("ElementType", ""), fields["ElementDataFile"]
     size = TYPES.get(kind.removeprefix("MET_").removesuffix("_ARRAY"))
@@ -84,14 +84,26 @@ def check(path: Path) -> dict[str, str]:
     return fields
 
 
-def _stated(path: Path, fields: dict[str, str]) -> itk.Stated:
+def _checked(path: Path) -> tuple[dict[str, str], int]:
+    """The header and where it ends, once it does not contradict itself."""
+    fields, end = _header(path)
     for names in (ORIGINS, ORIENTATIONS, BYTE_ORDERS):
         said = {name: fields[name] for name in names if name in fields}
         if len({tuple(value.lower().split()) for value in said.values()}) > 1:
-            raise unreadable(path, f"its header says one thing in several ways: {said}")
+            text = " and ".join(f"{name} = {value}" for name, value in said.items())
+            raise unreadable(path, f"its header contradicts itself: {text}")
     unit = fields.get("DistanceUnits", NO_UNIT)
     if unit not in (*UNITS, NO_UNIT):
-        raise unreadable(path, f"its header measures in {unit!r}; MetaImage knows {UNITS}", "save it in mm")
+        known = ", ".join(UNITS)
+        raise unreadable(path, f"its header measures in {unit!r}; MetaImage knows {known}", "save it in mm")
+    slope, offset = _scale(fields)
+    if not (isfinite(slope) and isfinite(offset) and slope):
+        raise unreadable(path, f"its header scales its values by {slope:g} and adds {offset:g}")
+    return fields, end
+
+
+def _stated(fields: dict[str, str]) -> itk.Stated:
+    unit = fields.get("DistanceUnits", NO_UNIT)
     return itk.Stated(
         spaced=bool(SPACINGS & fields.keys()),
         oriented=any(name in fields for name in ORIENTATIONS),
@@ -100,11 +112,9 @@ def _stated(path: Path, fields: dict[str, str]) -> itk.Stated:
     )
 
 
-def _scale(path: Path, fields: dict[str, str]) -> tuple[float, float]:
+def _scale(fields: dict[str, str]) -> tuple[float, float]:
     """Slope and offset from what is stored to what is meant."""
     slope, offset = (float(fields.get(name, usual)) for name, usual in SCALE.items())
-    if not (isfinite(slope) and isfinite(offset) and slope):
-        raise unreadable(path, f"its header scales its values by {slope:g} and adds {offset:g}")
     return slope, offset
 
 

@@ -6,14 +6,12 @@ SimpleITK may read them, as for NIfTI.
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 from ..pixels import Grid, Pixels
 from . import counting, itk
 from .refusals import unreadable, unusable
-from .scaling import IDENTITY, scaled
 from .units import unit_of
 
 IMAGE_IO = "NrrdImageIO"
@@ -33,7 +31,7 @@ ONE_VOLUME = {"domain", "space", "none", "???"} | COLOURS
 SEVERAL_VOLUMES = {"list", "time"}
 VECTOR = re.compile(r"\([^)]*\)|[^\s(]+")  # (x,y,z), or none
 QUOTED = re.compile(r'"([^"]*)"')
-NO_STEP = ("none", "nan")
+NO_STEP = {"none", "nan"}
 ENCODINGS: dict[str, Callable[[Path, int], int]] = {
     "raw": counting.raw,
     "gzip": counting.gzipped,
@@ -47,8 +45,7 @@ def read(path: Path) -> Pixels:
     Raises:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    pixels = read_stored(path)
-    return replace(pixels, values=scaled(pixels.values, IDENTITY))
+    return itk.read(path, IMAGE_IO, _stated(path, check(path)))
 
 
 def read_stored(path: Path) -> Pixels:
@@ -104,28 +101,39 @@ def _check_axes(path: Path, fields: dict[str, str]) -> None:
             text, hint = f"each voxel has {size} values of kind {kind}", "save it as grey or as RGB colour"
         raise unusable(path, text, hint)
     steps = VECTOR.findall(fields.get("spacedirections", "")) or fields.get("spacings", "").split()
+    spaced = not set(map(str.lower, steps)) <= NO_STEP
     for kind, size, step in zip(kinds, sizes, steps, strict=False):
-        if step.lower() in NO_STEP and kind not in COLOURS and size != "1":
+        if spaced and step.lower() in NO_STEP and kind not in COLOURS and size != "1":
             raise unreadable(
                 path,
                 f"its header does not say how far the {size} voxels of an axis lie apart",
                 "save it with the distance, or an axis of colour with its kind",
             )
+    if not spaced and _given(fields, "axismins"):
+        raise unreadable(
+            path,
+            "its header says where axes begin, and not how far voxels lie apart",
+            "save it with spacings",
+        )
 
 
 def _stated(path: Path, fields: dict[str, str]) -> itk.Stated:
-    spaced, oriented = "spacings" in fields, "spacedirections" in fields
+    spaced, oriented = _given(fields, "spacings"), "spacedirections" in fields
     units = QUOTED.findall(fields.get("spaceunits", ""))
-    if spaced:  # per axis of the array, and an axis of colour has none
-        steps = fields["spacings"].split()
-        per_axis = zip(QUOTED.findall(fields.get("units", "")), steps, strict=False)
-        units += [unit for unit, step in per_axis if step.lower() not in NO_STEP]
+    # per axis of the array, and an axis of colour has none
+    per_axis = zip(QUOTED.findall(fields.get("units", "")), fields.get("spacings", "").split(), strict=False)
+    units += [unit for unit, step in per_axis if step.lower() not in NO_STEP]
     return itk.Stated(
         spaced=spaced or oriented,
         oriented=oriented,
-        placed="spaceorigin" in fields or (spaced and "axismins" in fields),
+        placed="spaceorigin" in fields or _given(fields, "axismins"),
         unit=unit_of(path, units if any(units) else ()),
     )
+
+
+def _given(fields: dict[str, str], name: str) -> bool:
+    """Whether any number of a field per axis is one."""
+    return not set(fields.get(name, "").lower().split()) <= NO_STEP
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -5,18 +5,18 @@ too, and both state lengths in one unit, so that a viewer lays one over the othe
 """
 
 from ..pixels import UNITS_MM, Grid
-from . import nifti
+from . import nifti_header
 
 DATA = b"ElementDataFile = LOCAL\n"
 
 
 def in_nifti(whole: bytes, grid: Grid, unit: str) -> bytes:
     """With the unit, and without orientation where there is none."""
-    codes = {name: code for code, name in nifti.UNITS.items()}
+    codes = {name: code for code, name in nifti_header.UNITS.items()}
     body = bytearray(whole)
-    body[nifti.UNITS_AT] = body[nifti.UNITS_AT] & ~nifti.LENGTH_BITS | codes[unit]
+    body[nifti_header.UNITS_AT] = body[nifti_header.UNITS_AT] & ~nifti_header.LENGTH_BITS | codes[unit]
     if grid.frame is None:
-        body[nifti.QFORM_CODE : nifti.QFORM_CODE + 4] = bytes(4)  # the sform's code as well
+        body[nifti_header.QFORM_CODE : nifti_header.QFORM_CODE + 4] = bytes(4)  # the sform's code as well
     return bytes(body)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import StoreError
 from ..pixels import UNITS_MM, Grid
-from . import itk, metaimage, nifti, nrrd, restating
+from . import itk, metaimage, nifti, nifti_header, nrrd, restating
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Format:
 
 
 FORMATS = {
-    ".nii.gz": Format(nifti.UNITS.values(), restating.in_nifti, nifti.check),
+    ".nii.gz": Format(nifti_header.UNITS.values(), restating.in_nifti, nifti.check),
     ".nrrd": Format(UNITS_MM, restating.in_nrrd, nrrd.check),
     ".mha": Format(metaimage.UNITS, restating.in_metaimage, metaimage.check),
 }
@@ -87,8 +87,8 @@ def _write(path: Path, values: np.ndarray, grid: Grid, suffix: str) -> None:
         image.SetSpacing([d / UNITS_MM[unit] for d in grid.spacing_mm[::-1]])
     if grid.frame is not None:
         image.SetOrigin([x / UNITS_MM[unit] for x in grid.frame[:3]])
-    if len(grid.frame or ()) == 12:
-        image.SetDirection(grid.frame[3:])
+        if len(grid.frame) == 12:
+            image.SetDirection(grid.frame[3:])
     plain = path.with_name(path.name.removesuffix(".gz"))
     try:
         sitk.WriteImage(image, str(plain), plain == path)
