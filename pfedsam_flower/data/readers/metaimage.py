@@ -68,11 +68,7 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, f"its header has sizes {sizes} of type {kind!r}")
     if fields.get("BinaryData", "True").lower() != "true" or int(fields.get("HeaderSize", "0")):
         raise unreadable(path, "its voxels are text or behind a header", "save it as one binary .mha file")
-    voxels, start = (path, start) if name.upper() == "LOCAL" else (path.parent / name, 0)
-    if not voxels.is_file():
-        raise unreadable(
-            path, f"its voxel file {name!r} is missing", "copy both files, or save it as one .mha"
-        )
+    voxels, start = (path, start) if name.upper() == "LOCAL" else (counting.voxel_file(path, name), 0)
     packed = fields.get("CompressedData", "False").lower() == "true"
     stated, stored = fields.get("CompressedDataSize", "0"), counting.raw(voxels, start)
     if packed and int(stated) != stored:  # MetaIO would unpack less, or nothing, in silence

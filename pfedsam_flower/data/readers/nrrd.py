@@ -77,11 +77,7 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, "its header skips lines or bytes of the voxel file", "save it without skips")
     _check_axes(path, fields)
     name = fields.get("datafile")
-    voxels, start = (path, start) if name is None else (path.parent / name, 0)
-    if not voxels.is_file():
-        raise unreadable(
-            path, f"its voxel file {name!r} is missing", "copy both files, or save it as one file"
-        )
+    voxels, start = (path, start) if name is None else (counting.voxel_file(path, name), 0)
     promised, found = prod(sizes) * TYPES[kind], ENCODINGS[encoding](voxels, start)
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes of voxels, {voxels.name} has {found}")
