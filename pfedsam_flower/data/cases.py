@@ -118,11 +118,11 @@ def read_case(case: Case, labels: LabelMap) -> RawCase:
     """
     pixels = read_image(case.image)
     mask, mask_grid = read_mask(case.mask)
-    way = onto(pixels.grid, mask_grid)
-    if way is None:
+    way, difference = onto(pixels.grid, mask_grid)
+    if difference:
         raise DataError(
             "PFS-202",
-            f"image and mask differ: {pixels.grid.difference(mask_grid)}",
+            f"image and mask differ: {difference}",
             where=f"{case.image} and {case.mask}",
             hint=RESAMPLE,
         )

@@ -49,8 +49,8 @@ class Grid:
         return f"{apart}: {_cause(self, other)}"
 
     def apart(self, other: "Grid") -> "Apart | None":
-        """How far the corners of two grids of one shape lie apart; None where a file states no spacing."""
-        if self.spacing_mm is None or other.spacing_mm is None:
+        """How far the corners lie apart; None for another shape, and where a file states no spacing."""
+        if self.shape != other.shape or self.spacing_mm is None or other.spacing_mm is None:
             return None
         frames = [one.frame for one in (self, other) if one.frame is not None]
         whole = next((frame for frame in frames if len(frame) == 12), None)

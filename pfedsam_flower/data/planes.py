@@ -92,17 +92,21 @@ def slice_spacing(grid: Grid, slicing: Slicing) -> tuple[float, float, float] | 
     return between, row, column
 
 
-def onto(grid: Grid, other: Grid) -> Slicing | None:
+def onto(grid: Grid, other: Grid) -> tuple[Slicing, str]:
     """How arrays stored on ``other`` are turned (``to_slices``) to lie as those of ``grid`` do.
 
-    ``AS_STORED`` where nothing is to be turned, or where a file does not say how it lies; None where no
-    exchange and reversal of axes brings all voxels of one onto those of the other.
+    Returns:
+        The nearest of all ``WAYS``, ``AS_STORED`` where a file does not say how it lies; and what then still
+        makes both differ, in words, empty when all voxels of one are those of the other.
     """
-    if not grid.difference(other):
-        return AS_STORED
-    if any(one.spacing_mm is None or len(one.frame or ()) != 12 for one in (grid, other)):
-        return None
-    return next((way for way in WAYS if not grid.difference(turned(other, way))), None)
+    difference = grid.difference(other)
+    if not difference or any(one.spacing_mm is None or len(one.frame or ()) != 12 for one in (grid, other)):
+        return AS_STORED, difference
+    found = [(apart.voxels, way) for way in WAYS if (apart := grid.apart(turned(other, way)))]
+    if not found:
+        return AS_STORED, difference
+    way = min(found, key=lambda one: round(one[0], 6))[1]  # of equals the first
+    return way, grid.difference(turned(other, way))
 
 
 def turned(grid: Grid, slicing: Slicing) -> Grid:

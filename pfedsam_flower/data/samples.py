@@ -276,7 +276,7 @@ def _check_grids(cases: list[Case]) -> list[Finding]:
     unreadable, unusable, different = [], [], []
     for case in cases:
         try:
-            grid, of_mask = read_grid(case.image), read_grid(case.mask)
+            _, difference = onto(read_grid(case.image), read_grid(case.mask))
         except PfedsamError as error:
             told = f"{Path(error.where).name}: {error.message}"
             if error.code == "PFS-207":  # its hint lists what there is, the series of a folder for example
@@ -284,8 +284,8 @@ def _check_grids(cases: list[Case]) -> list[Finding]:
             else:
                 unreadable.append(told)
         else:
-            if onto(grid, of_mask) is None:
-                different.append(f"{case.id}: {grid.difference(of_mask)}")
+            if difference:
+                different.append(f"{case.id}: {difference}")
     findings = []
     if unreadable:
         text = f"{len(unreadable)} cases have a file that cannot be read: {some(unreadable)}"
