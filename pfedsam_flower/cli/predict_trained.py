@@ -242,10 +242,14 @@ def _sentence(one: "Input", done: "Predicted", trained: "Trained") -> str:
     scores = {row.name: row for row in done.scores}
     parts = []
     for name, voxels in zip(trained.run.classes, done.voxels, strict=True):
-        size = f"{voxels} voxels" if done.voxel_ml is None else f"{voxels * done.voxel_ml:.1f} ml"
+        size = f"{voxels} voxels" if done.voxel_ml is None else _volume(voxels * done.voxel_ml)
         dice = f", Dice {_number(scores[name].dice)}" if name in scores else ""
         parts.append(f"{name} {size}{dice}")
     return f"{one.name}: {'; '.join(parts)}; {done.files[0]}"
+
+
+def _volume(ml: float) -> str:
+    return f"{ml:.1f} ml" if ml >= 0.1 or not ml else f"{ml:.2g} ml"  # a cell is no 0.0 ml
 
 
 def _closing_sentences(rows: "list[ClassScore]", folder: Path, n: int, failed: int) -> list[str]:

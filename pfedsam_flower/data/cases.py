@@ -12,8 +12,14 @@ from .fitting import InputRule, Spacing, channel_places, fit, fit_target
 from .labels import LabelMap
 from .layouts import Case
 from .pixels import Grid, Pixels
-from .planes import Slicing, slice_spacing, slicing_of, to_slices
+from .planes import Slicing, onto, slice_spacing, slicing_of, to_slices
 from .readers import read_image, read_mask
+
+RESAMPLE = (
+    "resample the mask onto the image's grid with nearest neighbour (antsApplyTransforms -n NearestNeighbor, "
+    "c3d -interpolation NearestNeighbor -reslice-identity, or Resample Image in 3D Slicer)"
+)
+"""The remedy where image and mask have different grids."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +104,10 @@ class Squares:
 
 
 def read_case(case: Case, labels: LabelMap) -> RawCase:
-    """Both files of a case, checked against each other; nothing is scaled or turned.
+    """Both files of a case, checked against each other; nothing is scaled.
+
+    The image stays as it is stored. A mask whose axes are stored in another order or sense, its voxels at the
+    same places, is turned to lie as the image does.
 
     Args:
         labels: what mask values mean at this site (``labels.labels_of``).
@@ -109,11 +118,15 @@ def read_case(case: Case, labels: LabelMap) -> RawCase:
     """
     pixels = read_image(case.image)
     mask, mask_grid = read_mask(case.mask)
-    difference = pixels.grid.difference(mask_grid)
+    way, difference = onto(pixels.grid, mask_grid)
     if difference:
         raise DataError(
-            "PFS-202", f"image and mask differ: {difference}", where=f"{case.image} and {case.mask}"
+            "PFS-202",
+            f"image and mask differ: {difference}",
+            where=f"{case.image} and {case.mask}",
+            hint=RESAMPLE,
         )
+    mask = to_slices(mask, way)
     present = np.unique(mask).tolist()
     unknown = sorted(set(present) - labels.known)
     if unknown:

@@ -5,8 +5,8 @@ learn that. Frames are ITK's: x grows to the patient's left, y to the back, z to
 direction matrix stand row by row, its column j is where index axis j (x, y, z) points. Arrays are [z, y, x].
 """
 
-from dataclasses import dataclass
-from itertools import permutations
+from dataclasses import dataclass, replace
+from itertools import permutations, product
 
 import numpy as np
 
@@ -38,6 +38,12 @@ class Slicing:
 
 
 AS_STORED = Slicing()
+WAYS = [
+    Slicing((a, b, c), (d, e, f))
+    for a, b, c in permutations(range(3))
+    for d, e, f in product((False, True), repeat=3)
+]
+"""All 48 ways to exchange and reverse three axes, the first of which is none."""
 
 
 def slicing_of(grid: Grid, plane: str) -> Slicing:
@@ -84,6 +90,37 @@ def slice_spacing(grid: Grid, slicing: Slicing) -> tuple[float, float, float] | 
         return None
     between, row, column = (grid.spacing_mm[axis] for axis in slicing.axes)
     return between, row, column
+
+
+def onto(grid: Grid, other: Grid) -> tuple[Slicing, str]:
+    """How arrays stored on ``other`` are turned (``to_slices``) to lie as those of ``grid`` do.
+
+    Returns:
+        The nearest of all ``WAYS``, ``AS_STORED`` where a file does not say how it lies; and what then still
+        makes both differ, in words, empty when all voxels of one are those of the other.
+    """
+    difference = grid.difference(other)
+    if not difference or any(one.spacing_mm is None or len(one.frame or ()) != 12 for one in (grid, other)):
+        return AS_STORED, difference
+    found = [(apart.voxels, way) for way in WAYS if (apart := grid.apart(turned(other, way)))]
+    if not found:
+        return AS_STORED, difference
+    way = min(found, key=lambda one: round(one[0], 6))[1]  # of equals the first
+    return way, grid.difference(turned(other, way))
+
+
+def turned(grid: Grid, slicing: Slicing) -> Grid:
+    """The grid of ``to_slices(array, slicing)`` for an array stored on ``grid``, which states its place."""
+    assert grid.spacing_mm is not None
+    assert grid.frame is not None
+    axes = list(slicing.axes)
+    shape, spacing = np.array(grid.shape)[axes], np.array(grid.spacing_mm)[axes]
+    directions = np.reshape(grid.frame[3:], (3, 3))[:, ::-1][:, axes]  # columns in order of the array's axes
+    back = np.array(slicing.flips)
+    origin = grid.frame[:3] + directions @ (back * (shape - 1) * spacing)
+    directions = (directions * np.where(back, -1, 1))[:, ::-1]
+    frame = (*origin.tolist(), *directions.ravel().tolist())
+    return replace(grid, shape=tuple(shape.tolist()), spacing_mm=tuple(spacing.tolist()), frame=frame)
 
 
 def _flipped(slicing: Slicing) -> tuple[int, ...]:

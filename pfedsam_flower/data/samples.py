@@ -15,13 +15,13 @@ from ..errors import PfedsamError
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
 from .cache import Cache, Entry, Made, in_memory
-from .cases import CaseData, Sample, Squares, load_case, samples_of, squares_of
+from .cases import RESAMPLE, CaseData, Sample, Squares, load_case, samples_of, squares_of
 from .findings import Finding, of_error, refuse, some
 from .fitting import InputRule, fit, fit_target, input_rule, is_shrunk, unfit
 from .labels import LabelMap, label_map, labels_of, site_labels
 from .layouts import Case, find_cases, survey
 from .pixels import Grid
-from .planes import Slicing
+from .planes import Slicing, onto
 from .readers import read_grid
 from .splits import PARTS, Split, load_or_make_split, plan_split
 
@@ -175,7 +175,7 @@ def _case_data(case: Case, entry: Entry) -> CaseData:
         entry.array("target"),
         np.array(facts["annotated"]),
         _numbers(facts["spacing_mm"]),
-        Grid(tuple(grid["shape"]), _numbers(grid["spacing_mm"]), _numbers(grid["frame"])),
+        Grid(tuple(grid["shape"]), _numbers(grid["spacing_mm"]), _numbers(grid["frame"]), grid["unit"]),
         Slicing(tuple(facts["slicing"]["axes"]), tuple(facts["slicing"]["flips"])),
     )
 
@@ -276,7 +276,7 @@ def _check_grids(cases: list[Case]) -> list[Finding]:
     unreadable, unusable, different = [], [], []
     for case in cases:
         try:
-            difference = read_grid(case.image).difference(read_grid(case.mask))
+            _, difference = onto(read_grid(case.image), read_grid(case.mask))
         except PfedsamError as error:
             told = f"{Path(error.where).name}: {error.message}"
             if error.code == "PFS-207":  # its hint lists what there is, the series of a folder for example
@@ -295,5 +295,5 @@ def _check_grids(cases: list[Case]) -> list[Finding]:
         findings.append(Finding("PFS-207", text, {"unusable_cases": len(unusable)}))
     if different:
         text = f"{len(different)} images have another grid than their masks: {some(different)}"
-        findings.append(Finding("PFS-202", text, {"pairs_that_differ": len(different)}))
+        findings.append(Finding("PFS-202", text, {"pairs_that_differ": len(different)}, hint=RESAMPLE))
     return findings

@@ -1,8 +1,8 @@
 """Masks and probabilities → files on the image's own grid.
 
 NRRD and MetaImage are answered in their own format, which keeps the grid in double precision; everything
-else that knows its spacing as NIfTI, which keeps it in single. Where it is not known (PNG, TIFF, JPEG) a file
-with millimetres would claim what nobody measured, so the answer is a PNG, or a TIFF of a page per slice.
+else that knows where it lies as NIfTI, which keeps it in single. Where nothing is known (PNG, TIFF, JPEG) a
+file with millimetres would claim what nobody measured, so the answer is a PNG, or a TIFF of a page per slice.
 """
 
 import os
@@ -82,9 +82,13 @@ def write_case(
 
 def suffix_for(grid: Grid, values: np.ndarray, like: str) -> str:
     """Of the file that keeps this grid and these values, for an image of suffix ``like``."""
-    if grid.spacing_mm is not None:
+    if _in_space(grid):
         return OWN_FORMAT.get(like, ".nii.gz")
     return ".png" if len(values) == 1 and values.dtype == np.uint8 else ".tif"
+
+
+def _in_space(grid: Grid) -> bool:
+    return grid.spacing_mm is not None or grid.frame is not None
 
 
 def _outputs(
@@ -102,7 +106,7 @@ def _folder(name: str) -> str:
 
 
 def _write(path: Path, values: np.ndarray, grid: Grid) -> None:
-    if grid.spacing_mm is not None:
+    if _in_space(grid):
         write_volume(path, values, grid)
         return
     first, *more = (Image.fromarray(np.ascontiguousarray(page)) for page in values)

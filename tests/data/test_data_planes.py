@@ -1,5 +1,6 @@
 """However a volume is stored, its slices are the same."""
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -8,13 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfedsam_flower.data.cases import prepare_image
-from pfedsam_flower.data.pixels import Grid, Pixels
+from pfedsam_flower.data.pixels import TOLERANCE, Grid, Pixels, affine
 from pfedsam_flower.data.planes import (
     AS_STORED,
+    WAYS,
+    Slicing,
     from_slices,
+    onto,
     slice_spacing,
     slicing_of,
     to_slices,
+    turned,
 )
 from pfedsam_flower.data.readers import read_grid, read_image
 from pfedsam_flower.settings.run import ImageSettings
@@ -144,3 +149,47 @@ def test_nifti_files_of_two_hospitals_look_alike(tmp_path):
     radiologist = np.flip(values, (0, 1)).transpose(2, 1, 0)
     order = np.argsort(radiologist, axis=None, kind="stable")
     assert (np.diff(pictures[0][0][..., 0].ravel()[order]) >= 0).all()
+
+
+oblique = st.integers(0, 2**32 - 1)
+
+
+def somewhere(seed: int) -> Grid:
+    """A grid of unequal sides, turned and moved at random, voxels from a thousandth of a millimetre up."""
+    rng = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    spacing = tuple(rng.uniform(0.5, 3, 3) * 10.0 ** rng.integers(-3, 2))
+    frame = (*(rng.uniform(-300, 300, 3) * spacing[0]).tolist(), *turn.ravel().tolist())
+    return Grid(tuple(rng.integers(2, 40, 3).tolist()), spacing, frame)
+
+
+@given(oblique, st.sampled_from(WAYS))
+def test_an_array_stored_otherwise_is_turned_onto_the_grid(seed: int, way: Slicing) -> None:
+    grid = somewhere(seed)
+    values = np.random.default_rng(seed).integers(0, 9, grid.shape)
+    other, stored_there = turned(grid, way), to_slices(values, way)
+    assert other.shape == stored_there.shape
+    back, difference = onto(grid, other)
+    assert difference == ""
+    assert np.array_equal(to_slices(stored_there, back), values)
+    assert turned(other, back).apart(grid).voxels < 1e-6
+
+
+@given(oblique, st.sampled_from(WAYS), st.integers(0, 2), st.sampled_from((-1, 1)))
+def test_what_is_moved_by_more_than_the_tolerance_is_never_turned(seed, way, axis, sense) -> None:
+    grid = somewhere(seed)
+    along = affine(grid)[:, axis] * sense * TOLERANCE
+
+    def moved(times: float) -> Grid:
+        frame = (*(np.array(grid.frame[:3]) + times * along).tolist(), *grid.frame[3:])
+        return turned(replace(grid, frame=frame), way)
+
+    assert "they lie up to 0.26" in onto(grid, moved(1.05))[1]
+    assert onto(grid, moved(0.95))[1] == ""
+
+
+def test_a_grid_that_does_not_say_how_it_lies_is_never_turned() -> None:
+    grid = Grid((3, 4, 5), (2.0, 1.0, 1.0))
+    assert onto(grid, Grid((3, 4, 5), (2.0, 1.0, 1.0), (0.0, 0, 0, *np.eye(3).ravel()))) == (AS_STORED, "")
+    assert onto(grid, Grid((5, 4, 3), (1.0, 1.0, 2.0), (0.0, 0, 0, *np.eye(3)[::-1].ravel())))[1]
+    assert "3 x 4 x 5 and 5 x 4 x 3" in onto(Grid((3, 4, 5)), Grid((5, 4, 3)))[1]

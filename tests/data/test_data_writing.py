@@ -3,10 +3,11 @@
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfedsam_flower.data.pixels import Grid
+from pfedsam_flower.data.pixels import UNITS_MM, Grid
 from pfedsam_flower.data.readers import read_grid, read_image, read_mask, writing
 from pfedsam_flower.data.readers.writing import write_volume
 from pfedsam_flower.errors import StoreError
@@ -45,6 +46,97 @@ def test_what_is_read_again_is_what_was_written(tmp_path_factory, suffix, grid, 
     np.testing.assert_allclose(read_grid(path).frame, again.frame, rtol=0, atol=1e-6)
     assert read_grid(path).spacing_mm == pytest.approx(again.spacing_mm, rel=1e-12)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+UNITS = {".nii.gz": ("m", "mm", "um"), ".nrrd": ("m", "cm", "mm", "um", "nm"), ".mha": ("cm", "mm", "um")}
+
+
+@st.composite
+def partial_grids(draw: st.DrawFn, suffix: str) -> Grid:
+    """What headers leave open: directions, origin, and in NRRD and MetaImage voxel sizes; in any unit."""
+    whole, unit = draw(grids()), draw(st.sampled_from(UNITS[suffix]))
+    scale = UNITS_MM[unit]
+    spacing = tuple(d * scale for d in whole.spacing_mm)
+    frame = tuple(x * scale for x in whole.frame[:3]) + whole.frame[3:]
+    known = draw(
+        st.sampled_from(["all", "spacing"] if suffix == ".nii.gz" else ["all", "spacing", "origin", "both"])
+    )
+    if known == "all":
+        return Grid(whole.shape, spacing, frame, unit)
+    return Grid(
+        whole.shape, None if known == "origin" else spacing, None if known == "spacing" else frame[:3], unit
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_what_a_header_says_and_leaves_open_comes_back(tmp_path_factory, suffix, data):
+    grid = data.draw(partial_grids(suffix))
+    path = tmp_path_factory.mktemp("w") / f"a{suffix}"
+    write_volume(path, np.ones(grid.shape, int), grid)
+    again = read_mask(path)[1]
+    assert read_grid(path) == again
+    assert (again.shape, again.unit) == (grid.shape, grid.unit)
+    single = suffix == ".nii.gz"
+    if grid.spacing_mm is None:
+        assert again.spacing_mm is None
+    else:
+        assert again.spacing_mm == pytest.approx(grid.spacing_mm, rel=1e-6 if single else 1e-12)
+    if grid.frame is None:
+        assert again.frame is None
+    else:
+        scale = UNITS_MM[grid.unit]
+        np.testing.assert_allclose(
+            again.frame[:3], grid.frame[:3], rtol=0, atol=scale * (1e-4 if single else 1e-9)
+        )
+        np.testing.assert_allclose(again.frame[3:], grid.frame[3:], rtol=0, atol=1e-6 if single else 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "said"),
+    [(".nii.gz", b"\x0b"), (".nrrd", b'space units: "um" "um" "um"'), (".mha", b"DistanceUnits = um")],
+)
+def test_another_reader_finds_the_unit_and_the_numbers_in_it(tmp_path, suffix, said):
+    frame = (0.001, -0.002, 0.0035, *GRID.frame[3:])
+    path = tmp_path / f"a{suffix}"
+    write_volume(path, np.ones(GRID.shape, int), Grid(GRID.shape, (0.0025, 0.00075, 0.0005), frame, "um"))
+    body = path.read_bytes()
+    if suffix == ".nii.gz":
+        image = nibabel.load(path)
+        assert image.header.get_xyzt_units()[0] == "micron"
+        assert image.header.get_zooms() == pytest.approx((0.5, 0.75, 2.5))
+        assert image.affine[:3, 3] == pytest.approx((-1, 2, 3.5))
+        return
+    assert said in body
+    image = sitk.ReadImage(path)  # which does not look at units
+    assert image.GetSpacing() == pytest.approx((0.5, 0.75, 2.5))
+    assert image.GetOrigin() == pytest.approx((1, -2, 3.5))
+
+
+def test_a_unit_that_a_format_has_not_becomes_mm(tmp_path):
+    grid = Grid(GRID.shape, (2.5e-6, 1e-6, 1e-6), unit="nm")
+    write_volume(tmp_path / "a.nii.gz", np.ones(grid.shape, int), grid)
+    again = read_grid(tmp_path / "a.nii.gz")
+    assert (again.spacing_mm, again.unit) == (pytest.approx(grid.spacing_mm, rel=1e-6), "mm")
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+@pytest.mark.parametrize("frame", [None, (1.0, -2.0, 3.5)])
+def test_colours_on_a_grid_without_directions(tmp_path, suffix, frame):
+    values = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)
+    grid = Grid(GRID.shape, GRID.spacing_mm, frame)
+    write_volume(tmp_path / f"a{suffix}", values, grid)
+    pixels = read_image(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(pixels.values, values)
+    assert pixels.grid == grid
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_volume_gives_the_same_bytes(tmp_path, suffix):
+    for name in ("a", "b"):
+        write_volume(tmp_path / f"{name}{suffix}", np.ones(GRID.shape, int), GRID)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize(

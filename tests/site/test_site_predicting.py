@@ -262,6 +262,18 @@ def test_scores_are_of_each_class_whole_and_in_mm(trained, tmp_path) -> None:
     assert organ.unit == "mm"
 
 
+def test_a_reference_stored_along_other_axes_gives_the_same_scores(trained, tmp_path) -> None:
+    image = stored_in((1, 2, 0), (1, 1, -1))
+    nibabel.save(image, tmp_path / "v.nii.gz")
+    reference = (np.asarray(image.dataobj) >= DIM).astype(np.uint8)
+    turned = nibabel.Nifti1Image(reference, image.affine).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+    nibabel.save(turned, tmp_path / "reference.nii.gz")
+    one = Input("v", tmp_path / "v.nii.gz", tmp_path / "reference.nii.gz")
+    options = Wanted(tmp_path / "out", False, False, label_map("organ=1", ("organ", "lesion")), 2.0)
+    [organ] = predict_case(trained, one, options, lambda done, total: None).scores
+    assert (organ.dice, organ.hd95) == (1, 0)
+
+
 def test_a_reference_on_another_grid_is_the_case_s_error_and_nothing_is_written(trained, tmp_path) -> None:
     image = stored_in((0, 1, 2), (1, 1, 1))
     nibabel.save(image, tmp_path / "v.nii.gz")

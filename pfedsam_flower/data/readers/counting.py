@@ -1,10 +1,28 @@
-"""How many bytes of voxels a file really holds, counted without keeping them."""
+"""Where the voxels of a header lie, and how many bytes they really are, counted without keeping them."""
 
 import gzip
 import zlib
 from pathlib import Path
 
+from .refusals import unreadable
+
 CHUNK = 1 << 20
+
+
+def voxel_file(path: Path, name: str) -> Path:
+    """The file beside the header ``path`` that holds its voxels.
+
+    Raises:
+        DataError: PFS-204 when there are several, or it is missing.
+    """
+    if name.upper().startswith("LIST") or "%" in name:
+        raise unreadable(path, "its voxels are in several files", "save it as one file")
+    voxels = path.parent / name
+    if not voxels.is_file():
+        raise unreadable(
+            path, f"its voxel file {name!r} is missing", "copy both files, or save it as one file"
+        )
+    return voxels
 
 
 def raw(path: Path, start: int = 0) -> int:

@@ -4,39 +4,54 @@ Header: itk.org/Wiki/ITK/MetaIO/Documentation. Voxels are counted before SimpleI
 NIfTI.
 """
 
-from math import prod
+from dataclasses import replace
+from math import isfinite, prod
 from pathlib import Path
 
 from ..pixels import Grid, Pixels
-from . import counting, itk
+from . import counting, itk, scaling
 from .refusals import unreadable
 
 IMAGE_IO = "MetaImageIO"
 LONGEST_HEADER = 1 << 16
 TYPES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "FLOAT": 4}
 TYPES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
-ORIENTATIONS = {"TransformMatrix", "Rotation", "Orientation"}  # three names of one field
-SPACINGS = {"ElementSpacing", "ElementSize"}
+ORIGINS = ("Origin", "Position", "Offset")  # names of one field each; MetaIO takes one of several in silence
+ORIENTATIONS = ("TransformMatrix", "Rotation", "Orientation")
+BYTE_ORDERS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+SPACINGS = {"ElementSpacing", "ElementSize"}  # the first holds where both are given
+UNITS = ("um", "mm", "cm")
+NO_UNIT = "?"
+SCALE = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 
 
 def read(path: Path) -> Pixels:
-    """The volume as stored.
+    """The volume with its intensity slope and offset applied, which ITK passes over.
 
     Raises:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    return itk.read(path, IMAGE_IO, **_known(check(path)))
+    fields = check(path)
+    pixels = itk.stored(path, IMAGE_IO, _stated(fields))
+    return replace(pixels, values=scaling.scaled(pixels.values, _scale(fields)))
 
 
 def read_stored(path: Path) -> Pixels:
-    """The numbers of a mask as they are stored."""
-    return read(path)
+    """The numbers of a mask as they are stored, in their type.
+
+    Raises:
+        DataError: as ``read``, and PFS-204 when the header gives them another meaning.
+    """
+    fields = check(path)
+    if _scale(fields) != scaling.IDENTITY:
+        raise scaling.refused_in_mask(path, _scale(fields))
+    return itk.stored(path, IMAGE_IO, _stated(fields))
 
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
-    fields, _ = _header(path)
-    return itk.grid(path, IMAGE_IO, **_known(fields))
+    fields, _ = _checked(path)
+    return itk.grid(path, IMAGE_IO, _stated(fields))
 
 
 def check(path: Path) -> dict[str, str]:
@@ -45,7 +60,7 @@ def check(path: Path) -> dict[str, str]:
     Raises:
         DataError: PFS-204 when there are more or fewer, or they are stored in a way that is not read.
     """
-    fields, start = _header(path)
+    fields, start = _checked(path)
     sizes = [int(n) for n in fields.get("DimSize", "").split()]
     kind, name = fields.get("ElementType", ""), fields["ElementDataFile"]
     size = TYPES.get(kind.removeprefix("MET_").removesuffix("_ARRAY"))
@@ -53,11 +68,7 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, f"its header has sizes {sizes} of type {kind!r}")
     if fields.get("BinaryData", "True").lower() != "true" or int(fields.get("HeaderSize", "0")):
         raise unreadable(path, "its voxels are text or behind a header", "save it as one binary .mha file")
-    voxels, start = (path, start) if name.upper() == "LOCAL" else (path.parent / name, 0)
-    if not voxels.is_file():
-        raise unreadable(
-            path, f"its voxel file {name!r} is missing", "copy both files, or save it as one .mha"
-        )
+    voxels, start = (path, start) if name.upper() == "LOCAL" else (counting.voxel_file(path, name), 0)
     packed = fields.get("CompressedData", "False").lower() == "true"
     stated, stored = fields.get("CompressedDataSize", "0"), counting.raw(voxels, start)
     if packed and int(stated) != stored:  # MetaIO would unpack less, or nothing, in silence
@@ -69,8 +80,38 @@ def check(path: Path) -> dict[str, str]:
     return fields
 
 
-def _known(fields: dict[str, str]) -> dict[str, bool]:
-    return {"spaced": bool(SPACINGS & fields.keys()), "oriented": bool(ORIENTATIONS & fields.keys())}
+def _checked(path: Path) -> tuple[dict[str, str], int]:
+    """The header and where it ends, once it does not contradict itself."""
+    fields, end = _header(path)
+    for names in (ORIGINS, ORIENTATIONS, BYTE_ORDERS):
+        said = {name: fields[name] for name in names if name in fields}
+        if len({tuple(value.lower().split()) for value in said.values()}) > 1:
+            text = " and ".join(f"{name} = {value}" for name, value in said.items())
+            raise unreadable(path, f"its header contradicts itself: {text}")
+    unit = fields.get("DistanceUnits", NO_UNIT)
+    if unit not in (*UNITS, NO_UNIT):
+        known = ", ".join(UNITS)
+        raise unreadable(path, f"its header measures in {unit!r}; MetaImage knows {known}", "save it in mm")
+    slope, offset = _scale(fields)
+    if not (isfinite(slope) and isfinite(offset) and slope):
+        raise unreadable(path, f"its header scales its values by {slope:g} and adds {offset:g}")
+    return fields, end
+
+
+def _stated(fields: dict[str, str]) -> itk.Stated:
+    unit = fields.get("DistanceUnits", NO_UNIT)
+    return itk.Stated(
+        spaced=bool(SPACINGS & fields.keys()),
+        oriented=any(name in fields for name in ORIENTATIONS),
+        placed=any(name in fields for name in ORIGINS),
+        unit="mm" if unit == NO_UNIT else unit,
+    )
+
+
+def _scale(fields: dict[str, str]) -> tuple[float, float]:
+    """Slope and offset from what is stored to what is meant."""
+    slope, offset = (float(fields.get(name, usual)) for name, usual in SCALE.items())
+    return slope, offset
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -1,177 +1,148 @@
 """NIfTI-1 volumes.
 
-SimpleITK reads a file that was cut off without a word, and NaN as 0, so the bytes are counted and floats
-looked at before it may.
-Header: NIfTI-1 data format, nifti.nimh.nih.gov (offsets as in nifti1.h).
+SimpleITK says where the voxels lie, and nothing more: it reads a file that was cut off without a word, NaN as
+0, and adds an intercept where the standard says that nothing is scaled. The voxels are read here.
 """
 
 import gzip
 import logging
-import struct
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
-from ..pixels import Grid, Pixels
+from ..pixels import TOLERANCE, Apart, Grid, Pixels, affine, corners, farthest
+from ..pixels import place as at
 from . import itk
+from .nifti_header import COLOUR, HEADER_BYTES, Header, forms, parse
 from .refusals import unreadable, unusable
+from .scaling import IDENTITY, refused_in_mask, scaled
 
 IMAGE_IO = "NiftiImageIO"
 CHUNK = 1 << 20
-HEADER_BYTES = 348
-ORIGIN_MM = 0.1  # as far as origins may lie apart and count as one, see pixels.Grid
-TO_LPS = np.diag((-1.0, -1.0, 1.0))  # from NIfTI's RAS
-QFORM_CODE = 252  # offset; the sform code follows
-# by data type; those of more than one number per voxel (colour) have no letter
-BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
-LETTERS = {2: "u", 4: "i", 8: "i", 16: "f", 64: "f", 256: "i", 512: "u", 768: "u", 1024: "i", 1280: "u"}
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What counts in a NIfTI header.
-
-    Attributes:
-        sizes, spacing_mm: in order x, y, z, …
-        start: offset of the first voxel. bytes: per voxel.
-        kind: byte order and letter of the voxel type, as numpy spells it ('<f4', '>i2'; '<V3' is colour).
-        qform, sform: codes; 0 says that the matrix means nothing.
-        quaternion: b, c, d of the qform. shift: its origin. handed: its qfac, 1 or -1.
-        affine: float64 [3, 4] of the sform.
-    """
-
-    sizes: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
-    start: int
-    bytes: int
-    kind: str
-    qform: int
-    sform: int
-    quaternion: tuple[float, ...]
-    shift: tuple[float, ...]
-    handed: float
-    affine: np.ndarray
-
-
 def read(path: Path) -> Pixels:
-    """The volume with its scale factors applied.
+    """The volume with its scale factors applied, as the standard has them.
 
     Raises:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    header = check(path)
-    pixels = itk.read(path, IMAGE_IO, oriented=bool(header.qform or header.sform))
-    _agree(path, header, pixels.grid)
-    return pixels
+    header, pixels = _stored(path)
+    return replace(pixels, values=scaled(pixels.values, header.scale))
 
 
 def read_stored(path: Path) -> Pixels:
-    """The numbers of a mask as they are stored."""
-    return read(path)
+    """The numbers of a mask as they are stored, in their type.
+
+    Raises:
+        DataError: as ``read``, and PFS-204 when scale factors give them another meaning.
+    """
+    header, pixels = _stored(path)
+    if header.scale != IDENTITY:
+        raise refused_in_mask(path, header.scale)
+    return pixels
 
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone; no frame where the file gives no orientation."""
-    header = _checked(path)
-    place = itk.grid(path, IMAGE_IO, oriented=bool(header.qform or header.sform))
+    return _grid(path, _checked(path))
+
+
+def _grid(path: Path, header: Header) -> Grid:
+    oriented = bool(header.qform or header.sform)
+    place = itk.grid(path, IMAGE_IO, itk.Stated(oriented=oriented, placed=oriented))  # it knows the units
     _agree(path, header, place)
-    return place
+    return replace(place, unit=header.unit)
 
 
-def check(path: Path) -> Header:
-    """The header, once the file has as many bytes as it promises.
+def _stored(path: Path) -> tuple[Header, Pixels]:
+    header, whole = check(path)
+    place = _grid(path, header)
+    if header.kind[1:] == COLOUR:
+        return header, Pixels(
+            np.frombuffer(whole, np.uint8, offset=header.start).reshape(*place.shape, 3), place
+        )
+    n_channels = prod(header.sizes) // prod(place.shape)
+    if header.kind[1] == "V" or n_channels not in (1, 3):
+        raise itk.not_real(path, n_channels, f"{header.bytes} bytes each")
+    numbers = np.frombuffer(whole, header.kind, offset=header.start).reshape(n_channels, *place.shape)
+    return header, Pixels(np.moveaxis(numbers, 0, -1), place)
+
+
+def check(path: Path) -> tuple[Header, bytearray]:
+    """The header, and the whole file unpacked, once it has as many bytes as the header promises.
 
     Raises:
         DataError: PFS-204 when it has more or fewer, or the header contradicts itself.
     """
     header = _checked(path)
-    found, n_bad = 0, 0
+    promised = header.start + prod(header.sizes) * header.bytes
+    whole, found = bytearray(), 0
     with _open(path) as file:
-        found += len(file.read(header.start))
         while chunk := file.read(CHUNK):
             found += len(chunk)
-            if header.kind[1] == "f":
-                numbers = np.frombuffer(chunk[: len(chunk) // header.bytes * header.bytes], header.kind)
-                n_bad += numbers.size - int(np.isfinite(numbers).sum())
-    promised = header.start + prod(header.sizes) * header.bytes
+            if found <= promised:  # of a file that is too long the rest is only counted
+                whole += chunk
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes, the file has {found}")
-    if n_bad:
-        text = f"{n_bad} of its {prod(header.sizes)} voxels are NaN or infinite"
-        raise unreadable(path, text, "replace or export them again")
-    return header
+    return header, whole
 
 
 def _checked(path: Path) -> Header:
-    """The header, once it does not contradict itself."""
     with _open(path) as file:
-        header = _parse(path, file.read(HEADER_BYTES))
-    steps = [s for n, s in zip(header.sizes, header.spacing_mm, strict=False) if n > 1]
-    if not all(np.isfinite(s) and s > 0 for s in steps):
-        raise unreadable(path, f"its header gives voxels of {steps} mm")
-    if header.qform and not sum(q * q for q in header.quaternion) <= 1.001:
-        raise unreadable(path, f"its header gives a rotation {header.quaternion} that is none")
-    if header.sform and not np.isfinite(header.affine).all():
-        raise unreadable(path, "its sform holds numbers that are not finite")
-    if header.sform and not header.qform:
-        itk.check_axes(path, header.affine[:, :3])  # ITK would say no more than that it found no rotation
-    return header
+        return parse(path, file.read(HEADER_BYTES))
 
 
 def _agree(path: Path, header: Header, place: Grid) -> None:
     """ITK takes directions from the sform but voxel sizes from pixdim: refuse where they contradict.
 
-    Where there is neither qform nor sform, say so: the volume is cut as it is stored.
+    Where a file has two forms and they lie apart, say which is used. Where it has neither, say so: the volume
+    is cut as it is stored.
     """
-    if not (header.qform or header.sform):
+    if place.frame is None:
         log.warning("%s says nothing about its orientation (qform and sform codes are 0)", path.name)
-    if not header.sform or place.frame is None or place.spacing_mm is None:
         return
-    lengths = np.linalg.norm(header.affine[:, :3], axis=0)
-    spacing = np.array(place.spacing_mm[::-1])
-    used = np.arange(3) < len(header.sizes)
-    directions = header.affine[:, :3] / np.where(lengths, lengths, 1)
-    taken = np.allclose(
-        (TO_LPS @ directions)[:, used], np.reshape(place.frame[3:], (3, 3))[:, used], atol=1e-3
-    )
-    if taken and not np.allclose(lengths[used], spacing[used], rtol=1e-2):
+    matrix, index = affine(place), corners(place.shape)
+    here = at(matrix, index)
+
+    def apart(form: np.ndarray) -> Apart:
+        return farthest(index, here, at(form, index), matrix[:, :3])
+
+    pixdim = (place.spacing_mm or (1.0, 1.0, 1.0))[::-1]
+    stated = forms(header, pixdim)
+    found = {name: apart(form) for name, form in stated.items()}
+    used = min(found, key=lambda name: found[name].voxels)
+    other = max(found.values(), key=lambda one: one.voxels)
+    if other.voxels <= TOLERANCE:
+        return
+    sizes, two_sizes = np.linalg.norm(stated[used][:, :3], axis=0), False
+    if "sform" in stated:
+        sizes = np.linalg.norm(stated["sform"][:, :3], axis=0)
+        resized = stated["sform"] / np.append(np.where(sizes, sizes, 1), 1) * np.append(pixdim, 1)
+        two_sizes = apart(resized).voxels <= TOLERANCE < found["sform"].voxels
+    if found[used].voxels > TOLERANCE or two_sizes:
         raise unusable(
             path,
-            f"its sform has voxels of {_some(lengths)} mm, its pixdim of {_some(spacing)} mm",
+            f"its {'sform' if header.sform else 'qform'} has voxels of {_times(sizes)} mm, its pixdim of "
+            f"{_times(pixdim)} mm: {other}",
             "save it again with a tool that writes both alike",
         )
-    taken = taken and np.allclose(TO_LPS @ header.affine[:, 3], place.frame[:3], atol=ORIGIN_MM)
-    turned = header.qform and not np.allclose(directions[:, used], _rotation(header)[:, used], atol=1e-3)
-    moved = header.qform and not np.allclose(header.affine[:, 3], header.shift, atol=ORIGIN_MM)
-    if not taken or turned or moved:
-        log.warning(
-            "%s has two orientations or origins that differ (qform and sform): its %s is used, for the masks "
-            "that are written as well; a viewer that prefers the other one shows them elsewhere",
-            path.name,
-            "sform" if taken else "qform",
-        )
-
-
-def _rotation(header: Header) -> np.ndarray:
-    """Direction cosines of the qform, float64 [3, 3], one axis per column, in RAS."""
-    b, c, d = header.quaternion
-    a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d))))
-    turn = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
+    log.warning(
+        "%s has two orientations or origins that differ (qform and sform), %s; its %s is used, for the masks "
+        "that are written as well; a viewer that prefers the other one shows them elsewhere",
+        path.name,
+        other,
+        used,
     )
-    return turn @ np.diag((1.0, 1.0, header.handed))
 
 
-def _some(numbers: np.ndarray) -> str:
+def _times(numbers: Iterable[float]) -> str:
     return " x ".join(f"{n:g}" for n in numbers)
 
 
@@ -181,39 +152,3 @@ def _open(path: Path) -> BinaryIO:
 
 def _zipped(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
-
-
-def _parse(path: Path, head: bytes) -> Header:
-    for order in "<>":
-        if len(head) >= 4 and struct.unpack_from(order + "i", head)[0] == 540:
-            raise unreadable(path, "it is NIfTI-2, which is not read", "save it as NIfTI-1")
-        if len(head) == HEADER_BYTES and struct.unpack_from(order + "i", head)[0] == HEADER_BYTES:
-            break
-    else:
-        raise unreadable(path, "it does not begin with a NIfTI header")
-
-    def get(form: str, offset: int) -> tuple[float, ...]:
-        return struct.unpack_from(order + form, head, offset)
-
-    n, *dims = (int(d) for d in get("8h", 40))
-    kind, bits = (int(v) for v in get("2h", 70))
-    start = get("f", 108)[0]
-    if head[344:348] != b"n+1\0" or not start >= HEADER_BYTES + 4 or start != int(start):
-        raise unreadable(path, "its header does not say where in this file the voxels begin")
-    if not 2 <= n <= 7 or min(dims[:n]) < 1 or BITS.get(kind) != bits:
-        raise unreadable(
-            path, f"its header has {n} axes of {dims[: max(n, 0)]} voxels of type {kind} with {bits} bits"
-        )
-    return Header(
-        sizes=tuple(dims[:n]),
-        spacing_mm=get("8f", 76)[1 : min(n, 3) + 1],
-        start=int(start),
-        bytes=bits // 8,
-        kind=f"{order}{LETTERS.get(kind, 'V')}{bits // 8}",
-        qform=int(get("h", QFORM_CODE)[0]),
-        sform=int(get("h", QFORM_CODE + 2)[0]),
-        quaternion=get("3f", 256),
-        shift=get("3f", 268),
-        handed=-1.0 if get("f", 76)[0] < 0 else 1.0,
-        affine=np.array(get("12f", 280), np.float64).reshape(3, 4),
-    )

@@ -4,6 +4,7 @@ Header: definition of NRRD file format, teem.sourceforge.net/nrrd/format.html. V
 SimpleITK may read them, as for NIfTI.
 """
 
+import re
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from ..pixels import Grid, Pixels
 from . import counting, itk
 from .refusals import unreadable, unusable
+from .units import unit_of
 
 IMAGE_IO = "NrrdImageIO"
 LONGEST_HEADER = 1 << 20
@@ -23,9 +25,13 @@ NAMES = {
     "unsigned long long|unsigned long long int|uint64|uint64_t|double",
 }
 TYPES = {name: size for size, names in NAMES.items() for name in names.split("|")}
-ONE_VOLUME = {"domain", "space", "rgb-color", "3-color", "vector", "none", "???"}
+COLOURS = {"rgb-color", "3-color", "vector"}
+ONE_VOLUME = {"domain", "space", "none", "???"} | COLOURS
 """Kinds of axis that a volume may have; what SimpleITK writes of colour is a vector."""
 SEVERAL_VOLUMES = {"list", "time"}
+VECTOR = re.compile(r"\([^)]*\)|[^\s(]+")  # (x,y,z), or none
+QUOTED = re.compile(r'"([^"]*)"')
+NO_STEP = {"none", "nan"}
 ENCODINGS: dict[str, Callable[[Path, int], int]] = {
     "raw": counting.raw,
     "gzip": counting.gzipped,
@@ -39,20 +45,19 @@ def read(path: Path) -> Pixels:
     Raises:
         DataError: PFS-204, PFS-207; and what else the libraries raise.
     """
-    fields = check(path)
-    return itk.read(path, IMAGE_IO, spaced=_spaced(fields), oriented="space directions" in fields)
+    return itk.read(path, IMAGE_IO, _stated(path, check(path)))
 
 
 def read_stored(path: Path) -> Pixels:
-    """The numbers of a mask as they are stored."""
-    return read(path)
+    """The same in the type in which it is stored; the format has no scale factors."""
+    return itk.stored(path, IMAGE_IO, _stated(path, check(path)))
 
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
     fields, _ = _header(path)
     _check_axes(path, fields)
-    return itk.grid(path, IMAGE_IO, spaced=_spaced(fields), oriented="space directions" in fields)
+    return itk.grid(path, IMAGE_IO, _stated(path, fields))
 
 
 def check(path: Path) -> dict[str, str]:
@@ -68,15 +73,11 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, f"its header has sizes {sizes} of type {kind!r}")
     if encoding not in ENCODINGS:
         raise unreadable(path, f"its voxels are encoded as {encoding!r}", "save it as raw or gzip")
-    if int(fields.get("line skip", "0")) or int(fields.get("byte skip", "0")):
+    if int(fields.get("lineskip", "0")) or int(fields.get("byteskip", "0")):
         raise unreadable(path, "its header skips lines or bytes of the voxel file", "save it without skips")
     _check_axes(path, fields)
-    name = fields.get("data file", fields.get("datafile"))
-    voxels, start = (path, start) if name is None else (path.parent / name, 0)
-    if not voxels.is_file():
-        raise unreadable(
-            path, f"its voxel file {name!r} is missing", "copy both files, or save it as one file"
-        )
+    name = fields.get("datafile")
+    voxels, start = (path, start) if name is None else (counting.voxel_file(path, name), 0)
     promised, found = prod(sizes) * TYPES[kind], ENCODINGS[encoding](voxels, start)
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes of voxels, {voxels.name} has {found}")
@@ -84,8 +85,9 @@ def check(path: Path) -> dict[str, str]:
 
 
 def _check_axes(path: Path, fields: dict[str, str]) -> None:
-    """Refuses several volumes in one file, and voxels of several values that are no colour."""
-    kinds, sizes = fields.get("kinds", "").lower().split(), fields.get("sizes", "").split()
+    """Refuses several volumes in one file, voxels of several values that are no colour, and half a place."""
+    sizes = fields.get("sizes", "").split()
+    kinds = fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
     for kind, size in zip(kinds, sizes, strict=False):
         if kind in ONE_VOLUME or size == "1":
             continue
@@ -94,20 +96,56 @@ def _check_axes(path: Path, fields: dict[str, str]) -> None:
         else:
             text, hint = f"each voxel has {size} values of kind {kind}", "save it as grey or as RGB colour"
         raise unusable(path, text, hint)
+    steps = VECTOR.findall(fields.get("spacedirections", "")) or fields.get("spacings", "").split()
+    spaced = not set(map(str.lower, steps)) <= NO_STEP
+    for kind, size, step in zip(kinds, sizes, steps, strict=False):
+        if spaced and step.lower() in NO_STEP and kind not in COLOURS and size != "1":
+            raise unreadable(
+                path,
+                f"its header does not say how far the {size} voxels of an axis lie apart",
+                "save it with the distance, or an axis of colour with its kind",
+            )
+    if not spaced and _given(fields, "axismins"):
+        raise unreadable(
+            path,
+            "its header says where axes begin, and not how far voxels lie apart",
+            "save it with spacings",
+        )
 
 
-def _spaced(fields: dict[str, str]) -> bool:
-    return "space directions" in fields or "spacings" in fields
+def _stated(path: Path, fields: dict[str, str]) -> itk.Stated:
+    spaced, oriented = _given(fields, "spacings"), "spacedirections" in fields
+    units = QUOTED.findall(fields.get("spaceunits", ""))
+    # per axis of the array, and an axis of colour has none
+    per_axis = zip(QUOTED.findall(fields.get("units", "")), fields.get("spacings", "").split(), strict=False)
+    units += [unit for unit, step in per_axis if step.lower() not in NO_STEP]
+    return itk.Stated(
+        spaced=spaced or oriented,
+        oriented=oriented,
+        placed="spaceorigin" in fields or _given(fields, "axismins"),
+        unit=unit_of(path, units if any(units) else ()),
+    )
+
+
+def _given(fields: dict[str, str], name: str) -> bool:
+    """Whether any number of a field per axis is one."""
+    return not set(fields.get(name, "").lower().split()) <= NO_STEP
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """Fields by name, and where the header ends."""
+    """Fields by name (lower case, no spaces: both spellings are known), and where the header ends."""
     with path.open("rb") as file:
         head = file.read(LONGEST_HEADER)
     if not head.startswith(b"NRRD000"):
         raise unreadable(path, "it does not begin as an NRRD file")
     ends = [(head.index(gap) + len(gap)) for gap in (b"\n\n", b"\r\n\r\n") if gap in head]
     end = min(ends, default=len(head))
-    lines = head[:end].decode("latin-1").splitlines()
+    try:
+        lines = head[:end].decode().splitlines()
+    except UnicodeDecodeError:  # the format says ASCII; a micro sign comes either way
+        lines = head[:end].decode("latin-1").splitlines()
     pairs = [line.split(":", 1) for line in lines[1:] if ":" in line and not line.startswith("#")]
-    return {name.strip().lower(): value.strip() for name, value in pairs if not value.startswith("=")}, end
+    fields = {
+        name.replace(" ", "").lower(): value.strip() for name, value in pairs if not value.startswith("=")
+    }
+    return fields, end

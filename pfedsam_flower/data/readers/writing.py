@@ -6,20 +6,36 @@ whole new one, never a part.
 
 import gzip
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import StoreError
-from ..pixels import Grid
-from . import itk, metaimage, nifti, nrrd
+from ..pixels import UNITS_MM, Grid
+from . import itk, metaimage, nifti, nifti_header, nrrd, restating
 
-CHECKS: dict[str, Callable[[Path], object]] = {
-    ".nii.gz": nifti.check,
-    ".nrrd": nrrd.check,
-    ".mha": metaimage.check,
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is finished, once SimpleITK has written it.
+
+    Attributes:
+        units: of lengths, in which it can state a grid.
+        restated: the whole file with its header made to say what the grid does.
+        check: refuses a file that came out short.
+    """
+
+    units: Collection[str]
+    restated: Callable[[bytes, Grid, str], bytes]
+    check: Callable[[Path], object]
+
+
+FORMATS = {
+    ".nii.gz": Format(nifti_header.UNITS.values(), restating.in_nifti, nifti.check),
+    ".nrrd": Format(UNITS_MM, restating.in_nrrd, nrrd.check),
+    ".mha": Format(metaimage.UNITS, restating.in_metaimage, metaimage.check),
 }
 
 
@@ -30,21 +46,24 @@ def write_volume(path: Path, values: np.ndarray, grid: Grid) -> None:
         values: [D, H, W], or [D, H, W, C] with C numbers per voxel. Whole numbers and truth values are
             stored in the smallest type that holds them (unsigned where none is negative), others as
             float32.
-        grid: of the shape [D, H, W]. NIfTI keeps it in single precision, the others in double. A grid
-            without a frame gives a NIfTI without orientation; NRRD and MetaImage then say identity.
+        grid: of the shape [D, H, W]; what it does not know the header leaves open. Stated in the grid's
+            unit (NIfTI and MetaImage know some, and else mm). NIfTI keeps it in single precision, the others
+            in double; an origin without directions becomes one with identity there.
 
     Raises:
         StoreError: PFS-604 when it cannot be written; nothing is left behind.
         ValueError: values and grid differ in shape, or the suffix is another.
     """
-    suffix = next((s for s in CHECKS if path.name.lower().endswith(s)), "")
+    suffix = next((s for s in FORMATS if path.name.lower().endswith(s)), "")
     if not suffix or values.shape[:3] != grid.shape or values.ndim not in (3, 4):
-        raise ValueError(f"{path.name}: values {values.shape} on grid {grid.shape}, as one of {list(CHECKS)}")
+        raise ValueError(
+            f"{path.name}: values {values.shape} on grid {grid.shape}, as one of {list(FORMATS)}"
+        )
     # the suffix stays at the end: it tells the writer what to write
     beside = path.with_name(f".{path.name[: -len(suffix)]}.{os.getpid()}{suffix}")
     try:
         _write(beside, _smallest(values), grid, suffix)
-        CHECKS[suffix](beside)
+        FORMATS[suffix].check(beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -62,24 +81,22 @@ def write_volume(path: Path, values: np.ndarray, grid: Grid) -> None:
 
 def _write(path: Path, values: np.ndarray, grid: Grid, suffix: str) -> None:
     sitk = itk.simpleitk()
+    unit = grid.unit if grid.unit in FORMATS[suffix].units else "mm"
     image = sitk.GetImageFromArray(np.ascontiguousarray(values), isVector=values.ndim == 4)
-    image.SetSpacing((grid.spacing_mm or (1.0, 1.0, 1.0))[::-1])
+    if grid.spacing_mm is not None:
+        image.SetSpacing([d / UNITS_MM[unit] for d in grid.spacing_mm[::-1]])
     if grid.frame is not None:
-        image.SetOrigin(grid.frame[:3])
-        image.SetDirection(grid.frame[3:])
-    if suffix != ".nii.gz" or grid.frame is not None:
-        sitk.WriteImage(image, str(path), True)
-        return
+        image.SetOrigin([x / UNITS_MM[unit] for x in grid.frame[:3]])
+        if len(grid.frame) == 12:
+            image.SetDirection(grid.frame[3:])
     plain = path.with_name(path.name.removesuffix(".gz"))
     try:
-        sitk.WriteImage(image, str(plain), False)
-        with plain.open("r+b") as file:  # SimpleITK cannot write that nothing is known of the orientation
-            file.seek(nifti.QFORM_CODE)
-            file.write(bytes(4))
-        with plain.open("rb") as whole, gzip.open(path, "wb", compresslevel=6) as packed:
-            shutil.copyfileobj(whole, packed)
+        sitk.WriteImage(image, str(plain), plain == path)
+        whole = FORMATS[suffix].restated(plain.read_bytes(), grid, unit)
+        path.write_bytes(whole if plain == path else gzip.compress(whole, 6, mtime=0))
     finally:
-        plain.unlink(missing_ok=True)
+        if plain != path:
+            plain.unlink(missing_ok=True)
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:
