@@ -34,6 +34,7 @@ CODES = {
     "PFS-213": "a case is unlike the others of its site",
     "PFS-214": "the spacing of an image is not known",
     "PFS-215": "the intensities of an image look wrong",
+    "PFS-216": "files of the data folder were passed over",
     "PFS-301": "the backbone checkpoint is missing or cannot be read",
     "PFS-302": "the backbone checkpoint does not fit the backbone",
     "PFS-303": "the backbone checkpoint is not the official file it is named after",

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,7 @@ def _draw(found: "Examination", pictures: "list[Picture]", path: Path) -> None:
 
 
 def _show(site: "SiteSettings", found: "Examination") -> None:
+    from ..data.account import told
     from ..reports.checks import fact_lines, fact_rows
     from .render import say, show_table
 
@@ -141,6 +142,8 @@ def _show(site: "SiteSettings", found: "Examination") -> None:
     if found.facts:
         show_table(("", "least", "median", "most"), fact_rows(found))
     for line in fact_lines(found):
+        say(line)
+    for line in told(found.account) if found.account else ():
         say(line)
     for severity, findings in (("error", found.errors), ("warning", found.warnings)):
         groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
@@ -162,9 +165,12 @@ def _show(site: "SiteSettings", found: "Examination") -> None:
 
 
 def _plain(site: "SiteSettings", found: "Examination") -> dict[str, Any]:
+    from ..data.account import plain
+
     return {
         "site": site.site,
         "data": site.data,
         "status": "errors" if found.errors else "warnings" if found.warnings else "fit",
-        **asdict(found),
+        **asdict(replace(found, account=None)),
+        "account": plain(found.account) if found.account else None,
     }

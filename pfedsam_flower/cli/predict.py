@@ -15,6 +15,8 @@ With a trained run (--run): masks of the run's classes for every image of INPUT,
 own grid. NAME.nii.gz, or a PNG or TIFF where the image has no spacing: 0 is background, n the
 n-th class of the run; where two classes claim a voxel, the later one of the list has it
 (--per-class keeps both). labels.json says which value is which. The folder must be new or empty.
+Sub-folders are looked through, too; p5/scan1.png is answered as p5-scan1. Exit status: 0 all is well,
+1 an image failed, 3 files were passed over that may have been meant: they are named.
 
   deployed      the mean of its models, without those that validation ruled out (with --site)
   personalised  the final shared parameters with the site's experts (with --site)

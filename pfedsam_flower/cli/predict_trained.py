@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,25 +11,32 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PfedsamError, SettingsError, StoreError
 
 if TYPE_CHECKING:
-    from ..data.inputs import Input
+    from ..data.account import Account
+    from ..data.inputs import Input, Inputs
     from ..evaluation.case_scores import ClassScore, Mean
     from ..settings.site import SiteSettings
     from ..site.predicting import Predicted, Wanted, Watch
     from ..site.trained import Trained, Which
 
+FAILED, PASSED_OVER = 1, 3
 OVERLAP = (
     "where several classes claim a voxel it has the last one of them; classes/ holds each whole (--per-class)"
 )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Masks of every input; the exit status: 1 when an input failed, whose sentence has then been said."""
+    """Masks of every input; the exit status.
+
+    1 when an input failed, whose sentence has then been said; 3 when files were passed over that may have been
+    meant; 0 otherwise.
+    """
     from ..data.inputs import find_inputs
     from .render import say
 
     site = named_site(args.sites, args.site)
     which: Which = args.model or "deployed"
-    inputs = find_inputs(args.input, args.references)
+    found = find_inputs(args.input, args.references)
+    inputs = found.inputs
     new_folder(args.output)
 
     from ..site.trained import open_trained  # torch: seconds
@@ -56,11 +63,33 @@ def run(args: argparse.Namespace) -> int:
             say(_sentence(one, done, trained))
     failed = sum("error" in case for case in cases)
     if args.json:
-        print(json.dumps(_summary(trained, which, labels, cases, rows, args), indent=2))
+        summary = _summary(trained, which, labels, cases, rows, args)
+        print(json.dumps(summary | {"passed_over": _passed_over(found)}, indent=2))
     else:
-        for sentence in _closing_sentences(rows, args.output, len(inputs), failed):
+        for sentence in (*_closing_sentences(rows, args.output, len(inputs), failed), *_told(found)):
             say(sentence)
-    return int(failed > 0)
+    doubtful = any(account.doubtful for account in _accounts(found))
+    return FAILED if failed else PASSED_OVER * doubtful
+
+
+def _accounts(found: "Inputs") -> "list[Account]":
+    return [account for account in (found.account, found.references) if account is not None]
+
+
+def _told(found: "Inputs") -> list[str]:
+    """What of the folders was passed over, where something was."""
+    from ..data.account import told
+
+    return [line for account in _accounts(found) if account.passed_over for line in told(account)]
+
+
+def _passed_over(found: "Inputs") -> dict[str, list[str]]:
+    """The files passed over by reason, of images and references."""
+    reasons: dict[str, list[str]] = {}
+    for account in _accounts(found):
+        for reason, paths in account.passed_over.items():
+            reasons.setdefault(reason, []).extend(map(str, paths))
+    return reasons
 
 
 def named_site(path: Path | None, name: str | None) -> "SiteSettings | None":
@@ -156,7 +185,7 @@ def _write_labels(
 
 
 def _each(
-    trained: "Trained", inputs: "list[Input]", wanted: "Wanted", *, quiet: bool
+    trained: "Trained", inputs: "Sequence[Input]", wanted: "Wanted", *, quiet: bool
 ) -> "Iterator[tuple[Input, Predicted | PfedsamError]]":
     from ..site.predicting import predict_case
 

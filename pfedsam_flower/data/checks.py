@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import PfedsamError
 from ..settings.run import ImageSettings, RunSettings
 from ..settings.site import SiteSettings
+from .account import Account
 from .cases import CaseData, prepare, read_case
 from .facts import CaseFacts, case_facts
 from .findings import Finding, of_error
@@ -37,6 +38,7 @@ class Examination:
         classes: the federation's.
         annotated: which of them this site's labels name.
         patients: number by part of the split; empty when it cannot be split.
+        account: what became of every file below the data folder; None for a manifest, which names its files.
     """
 
     n_cases: int
@@ -45,6 +47,7 @@ class Examination:
     classes: tuple[str, ...]
     annotated: tuple[bool, ...]
     patients: dict[str, int]
+    account: Account | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -93,7 +96,9 @@ def examine(
         *_unlike(facts),
     ]
     patients = {part: len(getattr(split, part)) for part in PARTS} if split else {}
-    return Examination(len(cases), tuple(facts), tuple(findings), run.classes, annotated, patients)
+    return Examination(
+        len(cases), tuple(facts), tuple(findings), run.classes, annotated, patients, outline.account
+    )
 
 
 def repeated(facts: Iterable[CaseFacts]) -> list[list[CaseFacts]]:

@@ -14,6 +14,7 @@ from ..contract.software import software
 from ..errors import PfedsamError
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
+from .account import Account
 from .cache import Cache, Entry, Made, in_memory
 from .cases import RESAMPLE, CaseData, Sample, Squares, load_case, samples_of, squares_of
 from .findings import Finding, of_error, refuse, some
@@ -229,6 +230,8 @@ def check_site(site: SiteSettings, run: RunSettings, split_path: Path) -> Counts
         faulty = headers or outline.labels_faulty
         findings += headers if faulty else _check_first(outline.cases[0], outline.labels, run)
     refuse(findings, site.data)
+    for finding in findings:
+        log.warning("%s: %s %s", site.site, finding.code, finding.sentence())
     assert split is not None  # no cases and no finding cannot be
     return Counts(len(split.train), len(split.validation), len(split.test))
 
@@ -240,6 +243,7 @@ class Outline:
     Attributes:
         labels_faulty: ``labels`` are not to be relied on; ``findings`` say why.
         split: the recorded one or the one that would be made; None when there is none.
+        account: what became of every file; None where nothing could be looked through.
     """
 
     labels: LabelMap
@@ -247,12 +251,13 @@ class Outline:
     cases: list[Case]
     split: Split | None
     findings: list[Finding]
+    account: Account | None
 
 
 def outline_of(site: SiteSettings, run: RunSettings, split_path: Path) -> Outline:
     """Labels, cases and split of a site with everything that is wrong with them; writes nothing."""
     labels, problems = site_labels(site, run.classes)
-    cases, more = survey(site)
+    cases, more, account = survey(site)
     findings = [*(Finding("PFS-102", problem) for problem in problems), *more]
     split = None
     if cases:
@@ -260,7 +265,7 @@ def outline_of(site: SiteSettings, run: RunSettings, split_path: Path) -> Outlin
             split = plan_split(split_path, cases, site, run.seed)
         except PfedsamError as error:
             findings.append(of_error(error))
-    return Outline(labels, bool(problems), cases, split, findings)
+    return Outline(labels, bool(problems), cases, split, findings, account)
 
 
 def _check_first(case: Case, labels: LabelMap, run: RunSettings) -> list[Finding]:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -110,7 +111,8 @@ def _write(path: Path, values: np.ndarray, grid: Grid) -> None:
         write_volume(path, values, grid)
         return
     first, *more = (Image.fromarray(np.ascontiguousarray(page)) for page in values)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # short, as the name may be as long as it can
+    beside = path.with_name(f".{os.getpid()}-{crc32(os.fsencode(path.name)):08x}{path.suffix}")
     try:
         if path.suffix == ".png":
             first.save(beside)

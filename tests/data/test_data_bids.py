@@ -46,7 +46,7 @@ def test_of_several_contrasts_the_site_says_which(site, tmp_path):
     with pytest.raises(SettingsError, match="site setting channel") as caught:
         find_cases(site)
     assert caught.value.counts == {"masks_of_several_images": 1}
-    cases, findings = survey(site.model_copy(update={"channel": "T1w"}))
+    cases, findings, _ = survey(site.model_copy(update={"channel": "T1w"}))
     assert [case.image for case in cases] == [other]
     assert findings[0].counts == {"masks_without_image": 1}
 

@@ -29,7 +29,7 @@ def test_slices_with_a_uid_each_are_asked_about(tmp_path, places):
     assert "p1#1.2, or give all files one Series Instance UID" in error.hint
     assert "single pictures: put each into a folder of its own" in error.hint
     assert not dicom.all_apart(folder)
-    assert [one.path for one in find_inputs(folder)] == [folder]
+    assert [one.path for one in find_inputs(folder).inputs] == [folder]
 
 
 def test_both_answers_are_understood(tmp_path):
@@ -40,8 +40,8 @@ def test_both_answers_are_understood(tmp_path):
     for path in list(folder.iterdir()):
         (folder / path.stem).mkdir()
         path.rename(folder / path.stem / path.name)
-    assert len(find_inputs(folder)) == 6
-    (one,) = {read_grid(found.path).shape for found in find_inputs(folder)}
+    assert len(find_inputs(folder).inputs) == 6
+    (one,) = {read_grid(found.path).shape for found in find_inputs(folder).inputs}
     assert one == (1, 9, 7)
 
 
@@ -67,7 +67,7 @@ def test_a_study_is_no_name_for_series_of_several_files(tmp_path):
 def test_pictures_are_pictures(tmp_path, elements):
     """X-rays, which say nothing or the same of where they lie."""
     assert dicom.all_apart(write_placed(tmp_path / "p1", range(3), EACH, **elements))
-    assert len(find_inputs(tmp_path / "p1")) == 3
+    assert len(find_inputs(tmp_path / "p1").inputs) == 3
 
 
 def test_two_slices_of_different_patients_are_pictures(tmp_path):

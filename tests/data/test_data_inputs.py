@@ -20,7 +20,7 @@ def test_a_link_to_a_series_has_the_links_name(tmp_path):
     (series / "1.dcm").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "p01").symlink_to(series, target_is_directory=True)
-    (one,) = find_inputs(tmp_path / "scans")
+    (one,) = find_inputs(tmp_path / "scans").inputs
     assert one.name == "p01"
 
 
@@ -28,9 +28,9 @@ def test_two_references_of_one_name_are_refused(tmp_path):
     for name in ("images/a.png", "masks/a.png", "masks/a.tif"):
         picture(tmp_path / name)
     with pytest.raises(DataError, match=r"PFS-202.*more than one reference: a.png and a.tif"):
-        find_inputs(tmp_path / "images", tmp_path / "masks")
+        find_inputs(tmp_path / "images", tmp_path / "masks").inputs
     (tmp_path / "masks" / "a.tif").unlink()
-    assert find_inputs(tmp_path / "images", tmp_path / "masks")[0].reference == tmp_path / "masks" / "a.png"
+    assert find_inputs(tmp_path / "images", tmp_path / "masks").inputs[0].reference == tmp_path / "masks" / "a.png"
 
 
 def test_single_dicom_pictures_are_taken_one_by_one_and_a_series_as_one(tmp_path):
@@ -40,10 +40,10 @@ def test_single_dicom_pictures_are_taken_one_by_one_and_a_series_as_one(tmp_path
     write_series(tmp_path / "ct", np.zeros((3, 4, 4), np.uint16), "s")
     for path in (*(tmp_path / "x-ray").iterdir(), *(tmp_path / "ct").iterdir()):
         path.rename(f"{path}.dcm")
-    assert [one.name for one in find_inputs(tmp_path / "x-ray")] == ["p0-0", "p1-0", "p2-0"]
-    assert [one.name for one in find_inputs(tmp_path / "ct")] == ["ct"]
+    assert [one.name for one in find_inputs(tmp_path / "x-ray").inputs] == ["p0-0", "p1-0", "p2-0"]
+    assert [one.name for one in find_inputs(tmp_path / "ct").inputs] == ["ct"]
     damaged = tmp_path / "x-ray" / "p1-0.dcm"
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    assert len(find_inputs(tmp_path / "x-ray")) == 3, "it gets its sentence when it is read"
+    assert len(find_inputs(tmp_path / "x-ray").inputs) == 3, "it gets its sentence when it is read"
     write_series(tmp_path / "x-ray", np.zeros((3, 4, 4), np.uint16), "s")
-    assert [one.name for one in find_inputs(tmp_path / "x-ray")] == ["x-ray"], "no slice is passed over"
+    assert [one.name for one in find_inputs(tmp_path / "x-ray").inputs] == ["x-ray"], "no slice is passed over"

@@ -46,16 +46,6 @@ def test_image_and_mask_may_have_different_formats_and_two_part_suffixes(make_si
     assert [c.id for c in find_cases(site)] == ["p0-s0", "p7-s1"]
 
 
-def test_hidden_and_unknown_files_are_ignored_and_counted(make_site, caplog):
-    site = make_site(patients=1, slices=1)
-    for name in (".DS_Store", ".p9.png", "notes.txt"):
-        Path(site.data, "images", name).write_bytes(b"")
-    Path(site.data, "images", "folder.png").mkdir()
-    with caplog.at_level(logging.INFO):
-        assert len(find_cases(site)) == 1
-    assert "4 hidden or of unknown format, ignored" in caplog.text
-
-
 def test_every_finding_comes_at_once(make_site):
     site = make_site(patients=9, slices=1)
     images, masks = Path(site.data, "images"), Path(site.data, "masks")

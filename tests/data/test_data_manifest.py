@@ -65,7 +65,7 @@ def test_every_fault_comes_at_once_with_its_line(manifest):
             header=HEADER + ",id,split",
         )
     )
-    cases, findings = survey(site)
+    cases, findings, _ = survey(site)
     (finding,) = findings
     assert finding.code == "PFS-208"
     for said in (
@@ -128,7 +128,7 @@ def test_a_manifest_that_is_missing(tmp_path):
 def test_any_bytes_are_cases_or_findings(tmp_path_factory, body, json_too):
     path = tmp_path_factory.getbasetemp() / ("any.json" if json_too else "any.csv")
     path.write_bytes(body)
-    cases, findings = survey(SiteSettings(site="a", data=str(path), state="s"))
+    cases, findings, _ = survey(SiteSettings(site="a", data=str(path), state="s"))
     assert not cases
     assert findings
 

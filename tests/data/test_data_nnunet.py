@@ -59,10 +59,10 @@ def test_several_channels_are_not_chosen_from_by_guess(tmp_path):
 
 
 def test_a_channel_that_is_not_there_is_said_with_a_suggestion(tmp_path):
-    _, findings = survey(make(tmp_path, V2, channels=2, channel="ADV"))
+    _, findings, _ = survey(make(tmp_path, V2, channels=2, channel="ADV"))
     assert any("did you mean ADC?" in finding.text for finding in findings)
     other = make(tmp_path / "other", V2, channels=1, channel="ADC")
-    _, findings = survey(other)
+    _, findings, _ = survey(other)
     assert [f.code for f in findings if "no file of channel ADC" in f.text] == ["PFS-202"]
 
 
@@ -117,7 +117,7 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path):
         ({"labels": {}}, "labels is missing"),
         ({"channel_names": {}}, "channel_names"),
         ({"channel_names": {"1": "T2"}}, "numbered 1"),
-        ({"file_ending": ".bmp"}, "'.bmp' cannot be read"),
+        ({"file_ending": ".gif"}, "'.gif' cannot be read"),
         ({"file_ending": [".png"]}, "cannot be read"),
         ({"dataset": {}}, "write a manifest"),
     ],

@@ -46,7 +46,7 @@ def wanted(folder: Path, **more: bool) -> Wanted:
 
 
 def predict(trained: Trained, path: Path, **more: bool):
-    [one] = find_inputs(path)
+    [one] = find_inputs(path).inputs
     return predict_case(trained, one, wanted(path.parent / "out", **more), lambda done, total: None)
 
 

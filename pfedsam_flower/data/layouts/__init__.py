@@ -6,6 +6,7 @@ A layout is a row in ``LAYOUTS``; the first that fits is used.
 from pathlib import Path
 
 from ...settings.site import SiteSettings
+from ..account import findings_of
 from ..findings import Finding, refuse
 from . import bids, folder, manifest, nnunet
 from .case import PARTS, Case, Layout, Names, Survey
@@ -35,19 +36,20 @@ def find_cases(site: SiteSettings) -> list[Case]:
             findings at once.
         SettingsError: PFS-102 when nothing but the site's settings is wrong.
     """
-    cases, findings = survey(site)
-    refuse(findings, site.data)
-    return cases
+    found = survey(site)
+    refuse(found.findings, site.data)
+    return found.cases
 
 
 def survey(site: SiteSettings) -> Survey:
-    """The cases that are whole, sorted by id, and what is wrong with the rest."""
+    """Its cases, findings about the rest, and the account of its files."""
     name = layout_of(site)
-    cases, findings = LAYOUTS[name].survey(site)
+    cases, findings, account = LAYOUTS[name].survey(site)
+    findings += findings_of(account) if account else []
     if site.channel and name not in ("nnU-Net", "BIDS"):
         text = f"channel = {site.channel!r} is for nnU-Net and BIDS data sets; {site.data} is none"
         findings.append(Finding("PFS-102", text))
-    return cases, findings
+    return Survey(cases, findings, account)
 
 
 def value_names(site: SiteSettings) -> Names:

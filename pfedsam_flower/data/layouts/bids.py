@@ -11,20 +11,23 @@ from collections import defaultdict
 from pathlib import Path
 
 from ...settings.site import SiteSettings
+from ..account import Account, account_of
 from ..findings import Finding, some
+from ..listing import NOTES, files_below, is_system
 from ..readers import LARGEST_LABEL, stem_of, suffix_of
 from .case import Case, Layout, Names, Survey
 
 OF_RESULTS = ("space", "seg", "atlas", "res", "den", "desc", "label", "hemi")
-MASKS = "derivatives/*/sub-*/**/*_dseg.nii*"
+MASKS = "derivatives/*/sub-*/**/*_dseg.[nN][iI][iI]*"
+MASK_ENDINGS = (".nii", ".nii.gz")
 
 
 def survey(site: SiteSettings) -> Survey:
     """See ``Layout``; the settings ``images``, ``masks`` and ``patient`` are not used."""
     data = Path(site.data)
-    masks = sorted(path for path in data.glob(MASKS) if suffix_of(path) in (".nii", ".nii.gz"))
+    masks = sorted(path for path in data.glob(MASKS) if suffix_of(path) in MASK_ENDINGS)
     if not masks:
-        return [], [Finding("PFS-201", f"{data} has no {MASKS.removesuffix('*')} or .nii.gz")]
+        return Survey([], [Finding("PFS-201", f"{data} has no derivatives/*/sub-*/**/*_dseg.nii or .nii.gz")])
     of_image: dict[Path, list[Path]] = defaultdict(list)
     alone, several = [], []
     for mask in masks:
@@ -54,7 +57,49 @@ def survey(site: SiteSettings) -> Survey:
         for image, found in of_image.items()
         if len(found) == 1
     ]
-    return sorted(cases, key=lambda case: case.id), findings
+    findings += _lacking(data, {case.patient for case in cases})
+    used = [path for case in cases for path in (case.image, case.mask)]
+    return Survey(sorted(cases, key=lambda case: case.id), findings, _account(site, of_image, used))
+
+
+def _lacking(data: Path, patients: set[str]) -> list[Finding]:
+    """A warning for subjects that are there, or in participants.tsv, and have no segmentation."""
+    there = {path.name for path in data.glob("sub-*") if path.is_dir()}
+    lacking = sorted((there | _participants(data)) - patients)
+    if not lacking:
+        return []
+    text = f"{len(lacking)} of {len(lacking) + len(patients)} subjects have no segmentation: {some(lacking)}"
+    hint = "right where nobody has marked them; else look for their files in derivatives"
+    return [Finding("PFS-216", text, {"subjects_without_mask": len(lacking)}, hint=hint, severity="warning")]
+
+
+def _participants(data: Path) -> set[str]:
+    try:
+        rows = (data / "participants.tsv").read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError):
+        return set()
+    found = {row.get("participant_id") or "" for row in csv.DictReader(rows, delimiter="\t")}
+    return {name for name in found if name.startswith("sub-")}
+
+
+def _account(site: SiteSettings, of_image: dict[Path, list[Path]], used: list[Path]) -> Account:
+    """What a pipeline calls a segmentation and is none that can be read is no part of the rules."""
+    data = Path(site.data)
+    named = {path for image, masks in of_image.items() for path in (image, *masks)}
+    passed_over = {
+        path: _reason(path, data, Path(site.state)) for path in files_below(data) if path not in named
+    }
+    return account_of(data, named, used, passed_over)
+
+
+def _reason(path: Path, data: Path, state: Path) -> str:
+    if path.is_relative_to(state):
+        return "state"
+    if is_system(path):
+        return "system"
+    if "_dseg." in path.name and path.suffix.lower() not in NOTES and suffix_of(path) not in MASK_ENDINGS:
+        return "format"
+    return "description" if path.suffix.lower() in NOTES else "rule"
 
 
 def _images(data: Path, mask: Path, contrast: str) -> list[Path]:

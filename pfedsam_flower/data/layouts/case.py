@@ -1,16 +1,19 @@
 """What every layout makes of a site's data: cases, and findings about what is no case."""
 
-import logging
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...settings.site import SiteSettings
+from ..account import Account
 from ..findings import Finding, some
-from ..readers import READERS, is_case_path, stem_of, suffix_of
+from ..listing import NOTES, Entry, Listing, is_system, listing_of
+from ..readers import READERS, stem_of
+from .alike import look_alikes
 
-log = logging.getLogger(__name__)
 PARTS = ("train", "validation", "test")
 
 
@@ -32,8 +35,21 @@ class Case:
     part: str = ""
 
 
-Survey = tuple[list[Case], list[Finding]]
 Names = dict[str, frozenset[int]]
+
+
+class Survey(NamedTuple):
+    """A site's data looked over.
+
+    Attributes:
+        cases: those that are whole, sorted by id.
+        findings: what is wrong with the rest.
+        account: what became of every file; None where nothing could be looked through.
+    """
+
+    cases: list[Case]
+    findings: list[Finding]
+    account: Account | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Layout:
 
     Attributes:
         fits: whether what the setting ``data`` names is kept this way; cheap.
-        survey: the cases that are whole, sorted by id, and what is wrong with the rest.
+        survey: its cases, findings and account.
         names: the mask values that the layout itself gives a name, by that name, without background;
             empty where it names none or its description cannot be read.
     """
@@ -52,56 +68,104 @@ class Layout:
     names: Callable[[Path], Names]
 
 
-def entries_in(folder: Path, what: str, findings: list[Finding], ending: str = "") -> dict[str, Path]:
-    """Images or masks of one folder by stem: readable files, and folders that hold a DICOM series.
+def listed(folder: Path, what: str, findings: list[Finding], ending: str = "") -> Listing:
+    """Images or masks in a folder and below it: readable files, and folders that hold a DICOM series.
 
-    What is wrong is added to ``findings``; what is ignored is counted in the log.
+    What is wrong is added to ``findings``.
 
     Args:
         what: "images" or "masks", for the sentences.
-        ending: only names that end so are used.
+        ending: only names that end so, in letters of either case, are used.
     """
     try:
-        found = sorted(folder.iterdir())
+        found = listing_of(folder)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         parent = missing and not folder.parent.exists()
         place = f"the folder {folder.parent}" if parent else f"the {what} folder {folder}"
         reason = "is missing" if missing else f"cannot be read ({error.strerror})"
         findings.append(Finding("PFS-201", f"{place} {reason}"))
-        return {}
-    usable = [p for p in found if not p.name.startswith(".") and p.name.endswith(ending) and _readable(p)]
-    if len(usable) < len(found):
-        n = len(found) - len(usable)
-        log.info("%s: %d hidden or of unknown format, ignored", folder, n)
-    if not usable:
+        return Listing()
+    other = [one for one in found.entries if not one.path.name.lower().endswith(ending.lower())]
+    passed_over = found.passed_over | {path: "format" for one in other for path in one.files}
+    found = Listing(tuple(one for one in found.entries if one not in other), passed_over)
+    if not found.entries:
         known = ending or ", ".join(READERS) + ", folders with a DICOM series"
         text = f"the {what} folder {folder} has nothing usable; known formats: {known}"
         findings.append(Finding("PFS-201", text))
-    by_stem: dict[str, list[Path]] = {}
-    for path in usable:
-        by_stem.setdefault(path.name if path.is_dir() else stem_of(path), []).append(path)
-    double = [" = ".join(p.name for p in paths) for paths in by_stem.values() if len(paths) > 1]
+    return found
+
+
+def outside(path: Path, state: Path) -> str:
+    """Why a file that lies outside of the folders that are read is passed over."""
+    if path.is_relative_to(state):
+        return "state"
+    if is_system(path):
+        return "system"
+    return "notes" if path.suffix.lower() in NOTES else "outside"
+
+
+def by_name(entries: Iterable[Entry], folder: Path, findings: list[Finding]) -> dict[str, Entry]:
+    """Entries by name; one that several have is a finding."""
+    found: dict[str, list[Entry]] = {}
+    for one in entries:
+        found.setdefault(one.name, []).append(one)
+    double = [
+        " = ".join(one.path.relative_to(folder).as_posix() for one in several)
+        for several in found.values()
+        if len(several) > 1
+    ]
     if double:
         text = f"{len(double)} names in {folder} belong to more than one file: {some(double)}"
         findings.append(Finding("PFS-202", text, {"double_names": len(double)}))
-    return {stem: paths[0] for stem, paths in by_stem.items()}
+    return {name: several[0] for name, several in found.items()}
 
 
-def _readable(path: Path) -> bool:
-    return is_case_path(path) if path.is_dir() else bool(suffix_of(path))
+def partners(images: Mapping[str, Entry], masks: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The mask of each image, by the image's name: of the same name, else the only one of the same stem.
+
+    A stem counts where one image and one mask have it: sub-folders may be there on one side alone.
+    """
+    pairs = {name: masks[name] for name in images.keys() & masks.keys()}
+    left = [{n: one for n, one in side.items() if n not in pairs} for side in (images, masks)]
+    stems = [Counter(one.stem for one in side.values()) for side in (images, masks)]
+    of_stem = {one.stem: one for one in left[1].values() if stems[1][one.stem] == 1}
+    return pairs | {
+        name: of_stem[one.stem]
+        for name, one in left[0].items()
+        if stems[0][one.stem] == 1 and one.stem in of_stem
+    }
 
 
-def unmatched(images: dict[str, Path], masks: dict[str, Path]) -> list[Finding]:
-    """Images without a mask and masks without an image, by stem."""
+def unmatched(
+    images: Mapping[str, Entry], masks: Mapping[str, Entry], pairs: Mapping[str, Entry]
+) -> list[Finding]:
+    """Images without a mask and masks without an image; where two names look alike, what differs."""
+    taken = {one.path for one in pairs.values()}
+    alone = (
+        [one.path for name, one in sorted(images.items()) if name not in pairs],
+        [one.path for _, one in sorted(masks.items()) if one.path not in taken],
+    )
     findings = []
-    for have, lack, text, key in (
-        (images, masks, "images have no mask of the same name", "images_without_mask"),
-        (masks, images, "masks have no image of the same name", "masks_without_image"),
+    for paths, text, key in (
+        (alone[0], "images have no mask of the same name", "images_without_mask"),
+        (alone[1], "masks have no image of the same name", "masks_without_image"),
     ):
-        alone = [have[stem].name for stem in sorted(have.keys() - lack.keys())]
-        if alone:
-            findings.append(Finding("PFS-202", f"{len(alone)} {text}: {some(alone)}", {key: len(alone)}))
+        if paths:
+            names = some(path.name for path in paths)
+            findings.append(Finding("PFS-202", f"{len(paths)} {text}: {names}", {key: len(paths)}))
+    alike = look_alikes(
+        [stem_of(path) for path in alone[0] if path.is_file()], [stem_of(path) for path in alone[1]]
+    )
+    if alike:
+        findings.append(
+            Finding(
+                "PFS-202",
+                f"{len(alike)} names of an image and a mask look alike and are not the same: {some(alike)}",
+                {"names_that_look_alike": len(alike)},
+                hint="rename one of the two",
+            )
+        )
     return findings
 
 

@@ -3,20 +3,39 @@
 from pathlib import Path
 
 from ...settings.site import SiteSettings
+from ..account import Account, account_of
 from ..findings import Finding
-from .case import Case, Layout, Survey, entries_in, patients_of, unmatched
+from ..listing import Listing, files_below
+from .case import Case, Layout, Survey, by_name, listed, outside, partners, patients_of, unmatched
 
 
 def survey(site: SiteSettings) -> Survey:
     """See ``Layout``."""
     findings: list[Finding] = []
-    images = entries_in(Path(site.data) / site.images, "images", findings)
-    masks = entries_in(Path(site.data) / site.masks, "masks", findings)
+    data = Path(site.data)
+    folders = data / site.images, data / site.masks
+    listings = listed(folders[0], "images", findings), listed(folders[1], "masks", findings)
+    images, masks = (
+        by_name(listing.entries, folder, findings) for listing, folder in zip(listings, folders, strict=True)
+    )
+    pairs = partners(images, masks)
     if images and masks:
-        findings += unmatched(images, masks)
-    patients, more = patients_of(site.patient, sorted(images.keys() & masks.keys()))
-    cases = [Case(stem, patient, images[stem], masks[stem]) for stem, patient in patients.items()]
-    return cases, findings + more
+        findings += unmatched(images, masks, pairs)
+    patients, more = patients_of(site.patient, sorted(pairs))
+    cases = [Case(name, one, images[name].path, pairs[name].path) for name, one in patients.items()]
+    used = [path for name in pairs for one in (images[name], pairs[name]) for path in one.files]
+    return Survey(cases, findings + more, _account(data, Path(site.state), folders, listings, used))
+
+
+def _account(
+    data: Path, state: Path, folders: tuple[Path, Path], listings: tuple[Listing, Listing], used: list[Path]
+) -> Account:
+    passed_over = listings[0].passed_over | listings[1].passed_over
+    files = [path for listing in listings for one in listing.entries for path in one.files]
+    for path in files_below(data) if data.is_dir() else ():
+        if not any(path.is_relative_to(folder) for folder in folders):
+            passed_over[path] = outside(path, state)
+    return account_of(data, files, used, passed_over)
 
 
 LAYOUT = Layout(fits=lambda data: not data.is_file(), survey=survey, names=lambda data: {})

@@ -30,9 +30,9 @@ def survey(site: SiteSettings) -> Survey:
     try:
         rows, faults = _read(path)
     except FileNotFoundError:
-        return [], [Finding("PFS-201", f"the manifest {path} is missing")]
+        return Survey([], [Finding("PFS-201", f"the manifest {path} is missing")])
     except (OSError, ValueError, csv.Error, RecursionError) as error:
-        return [], [Finding("PFS-208", f"the manifest {path} cannot be read: {error}", {"faults": 1})]
+        return Survey([], [Finding("PFS-208", f"the manifest {path} cannot be read: {error}", {"faults": 1})])
     cases = []
     for where, row in rows:
         case, wrong = _case(path.parent, row)
@@ -47,7 +47,7 @@ def survey(site: SiteSettings) -> Survey:
         rest = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         text = f"the manifest {path} has {len(faults)} faults: " + "; ".join(faults[:SHOWN]) + rest
         findings.append(Finding("PFS-208", text, {"faults": len(faults)}))
-    return sorted((case for _, case in cases), key=lambda case: case.id), findings
+    return Survey(sorted((case for _, case in cases), key=lambda case: case.id), findings)
 
 
 def _read(path: Path) -> tuple[list[Row], list[str]]:

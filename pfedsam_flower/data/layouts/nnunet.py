@@ -6,27 +6,39 @@ Segmentation Decathlon's, whose images carry no channel number. imagesTs has no 
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...settings.site import SiteSettings
 from ...settings.sources import suggest
+from ..account import Account, account_of
 from ..findings import Finding, some
+from ..listing import Entry, Listing, files_below
 from ..readers import LARGEST_LABEL, READERS
-from .case import Case, Layout, Names, Survey, entries_in, patients_of, unmatched
+from .case import Case, Layout, Names, Survey, by_name, listed, outside, partners, patients_of, unmatched
 
+UNUSED = ("imagesTs", "labelsTs", "imagesVal", "labelsVal")
 DESCRIPTION = "dataset.json"
 NUMBERED = re.compile(r"^(.+)_(\d{4})$")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What dataset.json says: mask values by name (no background), channels in order, file ending."""
+    """What dataset.json says.
+
+    Attributes:
+        names: mask values by name, without background. channels: in order. ending: of the files.
+        n_cases: how many there should be to train on, None where it does not say.
+        listed: their masks by file name, as the Medical Segmentation Decathlon lists them; may be empty.
+    """
 
     names: Names
     channels: tuple[str, ...]
     ending: str
+    n_cases: int | None = None
+    listed: tuple[str, ...] = ()
 
 
 def survey(site: SiteSettings) -> Survey:
@@ -35,20 +47,64 @@ def survey(site: SiteSettings) -> Survey:
     description, faults = read_description(data)
     if description is None:
         text = f"{data / DESCRIPTION} cannot be used: " + "; ".join(faults)
-        return [], [Finding("PFS-208", text, {"faults": len(faults)})]
+        return Survey([], [Finding("PFS-208", text, {"faults": len(faults)})])
     findings: list[Finding] = []
-    files = entries_in(data / "imagesTr", "images", findings, description.ending)
-    masks = entries_in(data / "labelsTr", "labels", findings, description.ending)
+    files = listed(data / "imagesTr", "images", findings, description.ending)
+    labels = listed(data / "labelsTr", "labels", findings, description.ending)
+    masks = by_name(labels.entries, data / "labelsTr", findings)
     channel, problem = _channel(site.channel, description.channels)
     if problem:
         findings.append(Finding("PFS-102", problem))
-    images, more = _images(files, set(masks), channel, description)
+    images, more = _images(files.entries, masks, channel, description)
     findings += more
-    if files and masks and not more:
-        findings += unmatched(images, masks)
-    patients, more = patients_of(site.patient, sorted(images.keys() & masks.keys()))
-    cases = [Case(one, patient, images[one], masks[one]) for one, patient in patients.items()]
-    return cases, findings + more
+    pairs = partners(images, masks)
+    if files.entries and masks and not more:
+        findings += unmatched(images, masks, pairs)
+    patients, more = patients_of(site.patient, sorted(pairs))
+    cases = [Case(one, patient, images[one].path, pairs[one].path) for one, patient in patients.items()]
+    findings += more + _lacking(description, cases, data)
+    used = [path for name in pairs for one in (images[name], pairs[name]) for path in one.files]
+    return Survey(cases, findings, _account(site, files, labels, images, used))
+
+
+def _account(
+    site: SiteSettings, files: Listing, labels: Listing, images: dict[str, Entry], used: list[Path]
+) -> Account:
+    """What another channel shows of a case is passed over by rule."""
+    data = Path(site.data)
+    passed_over = files.passed_over | labels.passed_over
+    known = {one.name for one in images.values()}
+    for one in files.entries:
+        if _numbered(one)[0].name in known:
+            passed_over |= dict.fromkeys(one.files, "rule")
+    both = [path for one in (*files.entries, *labels.entries) for path in one.files]
+    for path in files_below(data):
+        if path.relative_to(data).parts[0] not in ("imagesTr", "labelsTr"):
+            passed_over[path] = _outside(path, data, Path(site.state))
+    return account_of(data, both, used, passed_over)
+
+
+def _outside(path: Path, data: Path, state: Path) -> str:
+    parts = path.relative_to(data).parts
+    if parts == (DESCRIPTION,):
+        return "description"
+    return "rule" if parts[0] in UNUSED else outside(path, state)
+
+
+def _lacking(description: Description, cases: list[Case], data: Path) -> list[Finding]:
+    """A warning where dataset.json names cases that are not here: part of a download, for example."""
+    have = {suffixless(case.mask.name, description.ending) for case in cases}
+    lacking = sorted(name for name in description.listed if suffixless(name, description.ending) not in have)
+    if description.n_cases in (None, len(cases)) and not lacking:
+        return []
+    text = f"{DESCRIPTION} promises {description.n_cases or len(description.listed)} cases to train on, "
+    text += f"{len(cases)} are here" + (f"; lacking: {some(lacking)}" if lacking else "")
+    hint = f"copy the data set again, or correct {DESCRIPTION} where cases were left out on purpose"
+    return [Finding("PFS-216", text, where=str(data / DESCRIPTION), hint=hint, severity="warning")]
+
+
+def suffixless(name: str, ending: str) -> str:
+    return name.lower().removesuffix(ending.lower())
 
 
 def read_description(data: Path) -> tuple[Description | None, list[str]]:
@@ -67,9 +123,22 @@ def read_description(data: Path) -> tuple[Description | None, list[str]]:
     channels, more = _channels(raw.get("channel_names", raw.get("modality")))
     faults += more
     ending = raw.get("file_ending", ".nii.gz")
-    if not isinstance(ending, str) or ending not in READERS:
+    if not isinstance(ending, str) or ending.lower() not in READERS:
         faults.append(f"file_ending {ending!r} cannot be read here; known: {', '.join(READERS)}")
-    return (None, faults) if faults else (Description(names, channels, ending), [])
+    n_cases = raw.get("numTraining")
+    described = Description(
+        names, channels, str(ending), n_cases if type(n_cases) is int else None, _listed(raw)
+    )
+    return (None, faults) if faults else (described, [])
+
+
+def _listed(raw: dict[str, Any]) -> tuple[str, ...]:
+    """File names of the masks in the Decathlon's list ``training``."""
+    training = raw.get("training")
+    rows = training if isinstance(training, list) else []
+    return tuple(
+        Path(row["label"]).name for row in rows if isinstance(row, dict) and isinstance(row.get("label"), str)
+    )
 
 
 def _names(labels: Any) -> tuple[Names, list[str]]:
@@ -115,30 +184,41 @@ def _channel(asked: str, channels: tuple[str, ...]) -> tuple[int | None, str]:
 
 
 def _images(
-    files: dict[str, Path], ids: set[str], channel: int | None, description: Description
-) -> tuple[dict[str, Path], list[Finding]]:
+    files: Iterable[Entry], masks: Mapping[str, Entry], channel: int | None, description: Description
+) -> tuple[dict[str, Entry], list[Finding]]:
     """One image per case: the only file it has, or that of the channel."""
-    of_case: dict[str, dict[int, Path]] = {}
-    for stem, path in files.items():
-        match = None if stem in ids else NUMBERED.match(stem)
-        one, number = (match[1], int(match[2])) if match else (stem, 0)
-        of_case.setdefault(one, {})[number] = path
+    stems = {one.stem for one in masks.values()}
+    of_case: dict[str, dict[int, Entry]] = {}
+    for file in files:
+        one, number = (file, 0) if file.stem in stems else _numbered(file)
+        of_case.setdefault(one.name, {})[number] = one
     if channel is None:
-        several = [one for one, found in of_case.items() if len(found) > 1]
+        several = [name for name, found in of_case.items() if len(found) > 1]
         if several:
             text = (
                 f"{len(several)} cases have several channels ({', '.join(description.channels)}): "
                 f"{some(several)}; say which one is used in the site setting channel"
             )
             return {}, [Finding("PFS-102", text, {"cases_of_several_channels": len(several)})]
-        return {one: next(iter(found.values())) for one, found in of_case.items()}, []
-    lacking = [one for one, found in of_case.items() if channel not in found]
-    images = {one: found[channel] for one, found in of_case.items() if channel in found}
+        return {name: next(iter(found.values())) for name, found in of_case.items()}, []
+    lacking = [name for name, found in of_case.items() if channel not in found]
+    images = {name: found[channel] for name, found in of_case.items() if channel in found}
     if lacking:
         name = description.channels[channel]
         text = f"{len(lacking)} cases have no file of channel {name}: {some(lacking)}"
         return images, [Finding("PFS-202", text, {"cases_without_the_channel": len(lacking)})]
     return images, []
+
+
+def _numbered(file: Entry) -> tuple[Entry, int]:
+    """The entry under its case's name, and its channel: the last four digits of the stem, 0 without."""
+    match = NUMBERED.match(file.stem)
+    if not match:
+        return file, 0
+    parents = file.name.removesuffix(file.stem).removesuffix("-")
+    folder = file.path.parent.name if parents else ""
+    name = match[1] if folder == match[1] == parents else "-".join(filter(None, (parents, match[1])))
+    return replace(file, name=name, stem=match[1]), int(match[2])
 
 
 def _value_names(data: Path) -> Names:

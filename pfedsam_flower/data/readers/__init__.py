@@ -16,6 +16,7 @@ from ..pixels import Grid, Pixels
 from . import dicom, metaimage, nifti, nrrd, pillow, tiff
 from .dicom import Series as Series
 from .dicom import series_in as series_in
+from .names import check_name
 from .refusals import AGAIN, unreadable
 
 _FORMATS = {
@@ -62,6 +63,16 @@ def is_case_path(path: Path) -> bool:
     """Whether a path is a file of a known format or a folder with DICOM files (``folder#UID`` too); cheap."""
     folder = dicom.split(path)[0]
     return dicom.holds_dicom(folder) if folder.is_dir() else path.is_file() and bool(suffix_of(path))
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Where the voxels of a file lie, if a file of their own has them; cheap."""
+    module = {".mhd": metaimage, ".mha": metaimage, ".nhdr": nrrd, ".nrrd": nrrd}.get(suffix_of(path))
+    try:
+        name = module.detached(path) if module else ""
+    except (DataError, OSError, ValueError):  # who reads the file will be told
+        name = ""
+    return (path.parent / name,) if name else ()
 
 
 def read_image(path: Path) -> Pixels:
@@ -122,6 +133,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def _guarded(table: dict[str, Callable[[Path], ResultT]], path: Path) -> ResultT:
+    check_name(path)
     folder = dicom.split(path)[0].is_dir()
     suffix = ".dcm" if folder else suffix_of(path)
     if not suffix:

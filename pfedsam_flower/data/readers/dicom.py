@@ -14,9 +14,12 @@ from .dicom_series import Series as Series
 from .dicom_series import all_apart as all_apart
 from .dicom_series import chosen, look, no_picture
 from .dicom_series import holds_dicom as holds_dicom
+from .dicom_series import is_no_picture as is_no_picture
+from .dicom_series import may_be_slice as may_be_slice
 from .dicom_series import series_in as series_in
 from .dicom_series import split as split
 from .dicom_start import is_dicom as is_dicom
+from .dicom_start import sop_class as sop_class
 from .dicom_values import meant, stored
 from .refusals import unreadable, unusable
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from ...errors import DataError
@@ -30,7 +29,6 @@ NO_PIXELS = (
     "1.2.840.10008.1.3.10",
 )
 SHOWN = 8
-LOOKED_AT = 64  # files of a folder that ``holds_dicom`` opens at most
 ENDINGS = {"", ".dcm", ".ima", ".dicom"}
 
 log = logging.getLogger(__name__)
@@ -51,10 +49,9 @@ class Series:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether one of the first files of a folder is DICOM; cheap."""
+    """Whether a file of a folder is DICOM; cheap where one is."""
     try:
-        files = (path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
-        return any(is_dicom(path) for path in islice(files, LOOKED_AT))
+        return any(path.name[0] != "." and path.is_file() and is_dicom(path) for path in folder.iterdir())
     except OSError:
         return False
 
@@ -188,12 +185,22 @@ def _by_series(folder: Path) -> dict[str, list[Header]]:
     return groups
 
 
+def may_be_slice(path: Path) -> bool:
+    """Whether a file in a folder with a series is read as one of it: it is DICOM or is called so."""
+    return is_dicom(path) or path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit()
+
+
+def is_no_picture(sop_class: str) -> bool:
+    """Whether files of a SOP class are passed over beside those with an image."""
+    return sop_class in NOT_PICTURES or sop_class.startswith(NO_PIXELS)
+
+
 def _like_slices(folder: Path) -> Iterator[Path]:
     """The files of a folder that are DICOM or are called so."""
     for path in sorted(folder.iterdir()):
         if path.name[0] == "." or not path.is_file():
             continue
-        if is_dicom(path) or path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit():
+        if may_be_slice(path):
             yield path
         else:
             log.info("%s is no DICOM file and is ignored", path)

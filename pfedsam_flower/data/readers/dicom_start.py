@@ -39,6 +39,25 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def sop_class(path: Path) -> str:
+    """The SOP class that a file's meta information names, '' where it does not; cheap."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return ""
+    begin = start_of(head)
+    position = begin.position if begin else len(head)
+    while head[position : position + 2] == b"\x02\0" and position + 12 <= len(head):
+        element, vr = head[position + 2 : position + 4], head[position + 4 : position + 6]
+        form, at, skipped = ("<I", 8, 12) if vr in LONG else ("<H", 6, 8)
+        length = struct.unpack_from(form, head, position + at)[0]
+        position += skipped + length
+        if element == b"\x02\0":
+            return head[position - length : position].decode("latin-1").strip(" \0")
+    return ""
+
+
 def start_of(head: bytes) -> Start | None:
     """How a file with these first ``HEAD`` bytes begins, None when not as DICOM.
 

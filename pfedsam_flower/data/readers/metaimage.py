@@ -80,6 +80,16 @@ def check(path: Path) -> dict[str, str]:
     return fields
 
 
+def detached(path: Path) -> str:
+    """Name of the file with the voxels, '' where they follow the header.
+
+    Raises:
+        DataError: PFS-204 no header, OSError: it cannot be read.
+    """
+    name = _header(path)[0]["ElementDataFile"]
+    return "" if name.upper() == "LOCAL" else name
+
+
 def _checked(path: Path) -> tuple[dict[str, str], int]:
     """The header and where it ends, once it does not contradict itself."""
     fields, end = _header(path)

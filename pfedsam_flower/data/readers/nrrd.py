@@ -84,6 +84,15 @@ def check(path: Path) -> dict[str, str]:
     return fields
 
 
+def detached(path: Path) -> str:
+    """Name of the file with the voxels, '' where they follow the header.
+
+    Raises:
+        DataError: PFS-204 no header, OSError: it cannot be read.
+    """
+    return _header(path)[0].get("datafile", "")
+
+
 def _check_axes(path: Path, fields: dict[str, str]) -> None:
     """Refuses several volumes in one file, voxels of several values that are no colour, and half a place."""
     sizes = fields.get("sizes", "").split()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -59,8 +60,8 @@ def write_volume(path: Path, values: np.ndarray, grid: Grid) -> None:
         raise ValueError(
             f"{path.name}: values {values.shape} on grid {grid.shape}, as one of {list(FORMATS)}"
         )
-    # the suffix stays at the end: it tells the writer what to write
-    beside = path.with_name(f".{path.name[: -len(suffix)]}.{os.getpid()}{suffix}")
+    # the suffix tells the writer what to write; the rest is short, as the name may be as long as it can
+    beside = path.with_name(f".{os.getpid()}-{crc32(os.fsencode(path.name)):08x}{suffix}")
     try:
         _write(beside, _smallest(values), grid, suffix)
         FORMATS[suffix].check(beside)

@@ -1,0 +1,30 @@
+"""Names that no outside reader is given."""
+
+import os
+from pathlib import Path
+
+from .refusals import unreadable
+
+
+def check_name(path: Path) -> None:
+    """Nothing to do while every reader can be given the path: text in UTF-8 without control characters.
+
+    Libraries take such names for others, stop at them, or end the process.
+
+    Raises:
+        DataError: PFS-204, with the name spelt out.
+    """
+    text = str(path)
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in text) or printable(path) != text:
+        raise unreadable(
+            Path(printable(path)),
+            "its name, or that of a folder above it, has bytes that are no UTF-8 or control characters; no "
+            "reader was asked",
+            "rename it",
+        )
+
+
+def printable(path: Path) -> str:
+    """The path as text that every terminal and file can take; bytes that are no text as in ``\\xff``."""
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(f"\\x{ord(s):02x}" if ord(s) < 32 or ord(s) == 127 else s for s in shown)
