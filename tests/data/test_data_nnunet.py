@@ -165,3 +165,47 @@ def test_missing_and_unmatched_files_are_findings(tmp_path):
     with pytest.raises(DataError) as caught:
         find_cases(site)
     assert caught.value.counts == {"images_without_mask": 1, "masks_without_image": 1}
+
+
+def test_cases_that_the_description_promises_are_missed(tmp_path):
+    found = survey(make(tmp_path, V2 | {"numTraining": 5}, channel="T2"))
+    (warning,) = found.findings
+    assert (warning.code, warning.severity) == ("PFS-216", "warning")
+    assert warning.text == "dataset.json promises 5 cases to train on, 2 are here"
+
+
+def test_cases_of_the_decathlons_list_are_missed_by_name(tmp_path):
+    rows = [{"image": f"./imagesTr/p{k}.nii.gz", "label": f"./labelsTr/p{k}.nii.gz"} for k in range(3)]
+    found = survey(make(tmp_path, V2 | {"training": rows, "numTraining": 3}, channel="T2"))
+    assert found.findings[0].text.endswith("2 are here; lacking: p2.nii.gz")
+
+
+def test_other_channels_and_test_images_are_passed_over_by_rule(tmp_path):
+    found = survey(make(tmp_path, V2, channels=2, channel="ADC"))
+    assert not found.findings
+    assert found.account is not None
+    assert {reason: len(paths) for reason, paths in found.account.passed_over.items()} == {
+        "description": 1,
+        "rule": 3,
+    }
+    assert len(found.account.used) == 4
+
+
+def test_endings_in_capitals_are_the_same_ending(tmp_path):
+    site = make(tmp_path, V2)
+    for path in [*(tmp_path / "imagesTr").iterdir(), *(tmp_path / "labelsTr").iterdir()]:
+        path.rename(str(path).replace(".nii.gz", ".NII.GZ"))
+    found = survey(site)
+    assert [case.id for case in found.cases] == ["p0", "p1"]
+    assert not found.findings
+
+
+@pytest.mark.parametrize("mask", ["c1.nii.gz", "c1/c1.nii.gz"])
+def test_cases_in_folders_of_their_own(tmp_path, mask):
+    site = make(tmp_path, V2 | {"numTraining": 1}, cases=0)
+    for name in ("imagesTr/c1/c1_0000.nii.gz", f"labelsTr/{mask}"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = survey(site)
+    assert [(case.id, case.image.name) for case in found.cases] == [("c1", "c1_0000.nii.gz")]
+    assert not found.findings
