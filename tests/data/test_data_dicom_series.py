@@ -11,7 +11,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from benchmarks.volume_files import FRAME, SPACING, save_slice
 from pfedsam_flower.data.inputs import find_inputs
-from pfedsam_flower.data.readers import dicom, is_case_path, read_grid, read_image
+from pfedsam_flower.data.readers import dicom, is_case_path, read_grid, read_image, stem_of, suffix_of
 
 EACH = "1.2.3.{}"  # a series UID of its own for every file
 
@@ -156,6 +156,11 @@ def test_a_directory_beside_a_series_is_passed_over(tmp_path):
     pictures = write_placed(tmp_path / "p2", range(3), EACH, ImagePositionPatient=None)
     shutil.copy(folder / "DICOMDIR", pictures)
     assert dicom.all_apart(pictures)
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    folder.rename(medium / "IMAGES")
+    shutil.copy(medium / "IMAGES/DICOMDIR", medium)
+    assert [one.path.name for one in find_inputs(medium)] == ["IMAGES"]
 
 
 def test_names_say_nothing(tmp_path):
@@ -163,6 +168,16 @@ def test_names_say_nothing(tmp_path):
     for name, path in zip(("IM000001", "a.IMA", "b", "c.dicom", "1", "d.dcm"), folder.iterdir(), strict=True):
         path.rename(folder / name)
     np.testing.assert_array_equal(read_image(folder).values[..., 0], VALUES - 1024.0)
+    assert [one.path for one in find_inputs(folder)] == [folder]
+
+
+@pytest.mark.parametrize(("name", "stem"), [("IM000001", "IM000001"), ("p1.IMA", "p1"), ("i.123", "i.123")])
+def test_one_picture_of_any_name(tmp_path, name, stem):
+    save_slice(tmp_path / name, VALUES[0], FRAME[:3], ImagePositionPatient=None)
+    save_slice(tmp_path / "other.dcm", VALUES[0], FRAME[:3], series="9", ImagePositionPatient=None)
+    assert (suffix_of(tmp_path / name), stem_of(tmp_path / name)) == (".dcm", stem)
+    np.testing.assert_array_equal(read_image(tmp_path / name).values[0, ..., 0], VALUES[0] - 1024.0)
+    assert {one.name for one in find_inputs(tmp_path)} == {stem, "other"}
 
 
 def test_the_size_of_pixels(tmp_path):

@@ -10,6 +10,7 @@ from ..findings import some
 from ..pixels import Grid, Pixels
 from . import dicom_frames, dicom_place
 from .dicom_header import NATIVE, RLE, Header, read_header
+from .dicom_series import ENDINGS as ENDINGS
 from .dicom_series import Series as Series
 from .dicom_series import all_apart as all_apart
 from .dicom_series import chosen, look, no_picture

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import DataError
 from .dicom_header import Header, read_header
 from .dicom_place import is_placed, stacked
-from .dicom_start import is_dicom
+from .dicom_start import DIRECTORY, is_dicom
 from .refusals import unreadable, unusable
 from .stack import Stack
 
@@ -193,7 +193,8 @@ def _like_slices(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name[0] == "." or not path.is_file():
             continue
-        if is_dicom(path) or path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit():
+        called = path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit()
+        if is_dicom(path) or (called and path.name.upper() != DIRECTORY):
             yield path
         else:
             log.info("%s is no DICOM file and is ignored", path)
