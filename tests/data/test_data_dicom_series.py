@@ -20,16 +20,27 @@ def position(place: float) -> np.ndarray:
     return np.array(FRAME[:3]) + place * SPACING[0] * DIRECTIONS[:, 2]
 
 
-@pytest.mark.parametrize("places", [range(6), (5, 4, 3, 2, 1, 0), (0, 1), (0, 1, 3, 4)])
+@pytest.mark.parametrize("places", [range(6), (5, 4, 3, 2, 1, 0), (0, 1), (0, 1, 3, 4), (0, 0, 1, 1, 2, 2)])
 def test_slices_with_a_uid_each_are_asked_about(tmp_path, places):
-    """Whole, in reverse, two, and with one missing."""
+    """Whole, in reverse, two, with one missing, and two volumes."""
     folder = write_placed(tmp_path / "p1", places, EACH)
-    error = refused(folder, f"its {len(places)} files have a series UID each, yet lie one behind the other")
+    n = len(places)
+    error = refused(folder, f"its {n} files have a series UID each, yet {n} of them lie one behind the other")
     assert f"series {len(places)}" in error.public()
     assert "p1#1.2, or give all files one Series Instance UID" in error.hint
     assert "single pictures: put each into a folder of its own" in error.hint
     assert not dicom.all_apart(folder)
     assert [one.path for one in find_inputs(folder)] == [folder]
+
+
+def test_a_scout_beside_slices_with_a_uid_each(tmp_path):
+    folder = write_placed(tmp_path / "p1", uid=EACH)
+    save_slice(
+        folder / "scout", VALUES[0], position(0), series="9", ImageOrientationPatient=[1, 0, 0, 0, 0, 1]
+    )
+    refused(folder, "its 7 files have a series UID each, yet 6 of them lie")
+    assert not dicom.all_apart(folder)
+    refused(Path(f"{folder}#1.2"), "2 orientations: scout unlike the others")
 
 
 def test_both_answers_are_understood(tmp_path):
@@ -62,6 +73,8 @@ def test_a_study_is_no_name_for_series_of_several_files(tmp_path):
         {"ImageOrientationPatient": None},
         {"PixelSpacing": None},
         {"ImagePositionPatient": [1, 2, 3]},
+        {"ImagePositionPatient": [1, 2]},
+        {"ImageOrientationPatient": [1, 2]},
     ],
 )
 def test_pictures_are_pictures(tmp_path, elements):
@@ -70,8 +83,9 @@ def test_pictures_are_pictures(tmp_path, elements):
     assert len(find_inputs(tmp_path / "p1")) == 3
 
 
-def test_two_slices_of_different_patients_are_pictures(tmp_path):
-    folder = write_placed(tmp_path / "p1", (0, 1), EACH)
+@pytest.mark.parametrize("places", [(0, 1), (0, 1, 3)])
+def test_few_slices_of_different_patients_are_pictures(tmp_path, places):
+    folder = write_placed(tmp_path / "p1", places, EACH)
     for k, path in enumerate(sorted(folder.iterdir())):
         file = pydicom.dcmread(path)
         file.StudyInstanceUID = f"1.2.{k}"

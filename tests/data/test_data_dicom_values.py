@@ -237,13 +237,15 @@ def test_jpeg_2000_is_read_and_a_mask_by_the_reversible_wavelet(tmp_path, syntax
 
 
 def test_a_jpeg_stream_that_contradicts_its_header_is_refused(tmp_path):
-    large = RAMP * 18  # above 2**15
-    for elements in ({"BitsStored": 12, "HighBit": 11, **UNSIGNED}, {"PixelRepresentation": 1}):
-        path = compressed(tmp_path / "a.dcm", large, **elements)
+    large = RAMP * 18  # to above 2**15
+    for elements, options in (({"BitsStored": 12, "HighBit": 11}, {}), ({}, {"signed": True})):
+        path = compressed(tmp_path / "a.dcm", large, options=options, **elements, **UNSIGNED)
         with pytest.raises(DataError, match="compressed image does not fit its header"):
             read_image(path)
-    path = compressed(tmp_path / "a.dcm", RAMP, PixelRepresentation=1)
+    path = compressed(tmp_path / "a.dcm", RAMP, options={"signed": True}, **UNSIGNED)
     np.testing.assert_array_equal(pixels(path), RAMP - 1024.0)
+    path = compressed(tmp_path / "a.dcm", large, PixelRepresentation=1)  # common: the header is right
+    np.testing.assert_array_equal(pixels(path), large.astype(np.int16) - 1024.0)
 
 
 @pytest.mark.parametrize("photometric", ["YBR_FULL", "YBR_FULL_422", "RGB"])

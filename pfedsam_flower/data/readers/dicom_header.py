@@ -115,7 +115,7 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a whole file; every element to its end has been passed over.
 
-    A file without file meta is read as implicit or explicit little endian, whichever its elements are.
+    Where no file meta gives the transfer syntax, it is that in which the elements are written.
 
     Raises:
         DataError: PFS-204 when the file does not begin as DICOM or ends too early.
@@ -130,8 +130,12 @@ def read_header(path: Path) -> Header:
     try:
         if not start.syntax:
             walk.elements(stop_after_group=2)
-        walk.values.setdefault("transfer_syntax", start.syntax.encode())
-        syntax = walk.values["transfer_syntax"].decode("latin-1").strip(" \0")
+            start = start_of(data[walk.pos : walk.pos + HEAD]) or start  # where the meta does not say
+        syntax = (
+            walk.values.setdefault("transfer_syntax", start.syntax.encode()).decode("latin-1").strip(" \0")
+        )
+        if not syntax:
+            raise ValueError("it does not say its Transfer Syntax UID")
         if syntax == DEFLATED:
             deflated = walk.pos
             walk.data, walk.pos = _inflated(data[deflated:]), 0
