@@ -119,7 +119,7 @@ def chosen(path: Path, folder: Path, uid: str) -> list[Header]:
         raise unusable(
             path,
             f"its {len(flat)} files have a series UID each, yet {len(slices)} of them lie one behind the "
-            "other like the slices of one volume: they are single pictures, or a volume whose UIDs were replaced",
+            "other like the slices of a volume: they are single pictures, or one volume whose UIDs were lost",
             _both_ways(folder, slices),
             series=len(pictures),
         )
