@@ -51,8 +51,6 @@ TAGS = {
     0x00281053: "slope",
     0x00282110: "lossy",
     0x00283000: "modality_lut",
-    0x00283002: "lut_descriptor",
-    0x00283006: "lut_data",
     0x20500020: "lut_shape",
     0x52009229: "shared_groups",
     0x52009230: "frame_groups",
