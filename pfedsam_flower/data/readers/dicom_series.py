@@ -109,12 +109,12 @@ def chosen(path: Path, folder: Path, uid: str) -> list[Header]:
     pictures = {uid: files for uid, files in groups.items() if not no_picture(files[0])}
     flat = [file for files in pictures.values() for file in files]
     if uid:
-        alone = [files[0] for files in pictures.values() if len(files) == 1]
-        study = [file for file in flat if file.text("study") == uid]
-        found = groups.get(uid) or (study if all(file in alone for file in study) else [])
-        if not found:
-            raise unusable(path, f"the folder holds no series {uid}", _listed(groups), series=len(groups))
-        return found
+        study = [files for files in pictures.values() if files[0].text("study") == uid]
+        if uid in groups:
+            return groups[uid]
+        if study and all(len(files) == 1 for files in study):
+            return [files[0] for files in study]
+        raise unusable(path, f"the folder holds no series {uid}", _listed(groups), series=len(groups))
     if 1 < len(pictures) == len(flat) and (slices := _slices_among(flat)):
         raise unusable(
             path,
