@@ -44,10 +44,6 @@ REASONS: dict[str, tuple[str, str]] = {
         "beside a DICOM series",
         "previews may stay; an image that is a case belongs into a folder without a series",
     ),
-    "loose": (
-        "of DICOM without the ending .dcm, not in a folder of their own",
-        "put a series into a folder of its own, or give single pictures the ending .dcm",
-    ),
     "pixels": ("of DICOM without an image", "reports, plans and segmentations are not read; take them out"),
     "outside": (
         "outside of the folders that are read",
@@ -113,7 +109,9 @@ def listing_of(folder: Path, *, whole: bool = False) -> Listing:
             passed_over |= {path: reason} if reason else {}
             plain += [] if reason else [path]
         parts = place.relative_to(folder).parts
-        series = (parts or whole) and any(_may_be_dicom(path) and dicom.is_dicom(path) for path in plain)
+        series = (parts or whole) and any(
+            suffix_of(path) == ".dcm" and dicom.is_dicom(path) for path in plain
+        )
         found = _series(place, plain, passed_over) if series else _singles(plain, passed_over)
         entries += [
             Entry(joined((*parts[: len(parts) - (path == place)], stem)), stem, path, own)
@@ -158,7 +156,7 @@ def _singles(files: list[Path], passed_over: dict[Path, str]) -> list[tuple[str,
             found.append((stem_of(path), path, (path, *own)))
     for path in files:
         if not suffix_of(path) and path.resolve() not in voxels:
-            passed_over[path] = "loose" if _may_be_dicom(path) and dicom.is_dicom(path) else "format"
+            passed_over[path] = "description" if path.name.upper() == dicom.DIRECTORY else "format"
     return found
 
 
@@ -168,14 +166,14 @@ def _series(
     """The folder as one entry: what the reader will take for slices, without reports and the like."""
     slices = {path: dicom.sop_class(path) for path in files if dicom.may_be_slice(path)}
     pictures = [path for path, kind in slices.items() if not dicom.is_no_picture(kind)]
-    passed_over |= {path: "beside" for path in files if path not in slices}
+    passed_over |= {
+        path: "description" if path.name.upper() == dicom.DIRECTORY else "beside"
+        for path in files
+        if path not in slices
+    }
     if pictures:  # else the reader says what they are
         passed_over |= {path: "pixels" for path in slices if path not in pictures}
     return [(place.name, place, tuple(pictures or slices))]
-
-
-def _may_be_dicom(path: Path) -> bool:
-    return suffix_of(path) in ("", ".dcm")
 
 
 def _walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[Path], list[Path]]]:

@@ -11,7 +11,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from benchmarks.volume_files import FRAME, SPACING, save_slice
 from pfedsam_flower.data.inputs import find_inputs
-from pfedsam_flower.data.readers import dicom, is_case_path, read_grid, read_image
+from pfedsam_flower.data.readers import dicom, is_case_path, read_grid, read_image, stem_of, suffix_of
 
 EACH = "1.2.3.{}"  # a series UID of its own for every file
 
@@ -20,16 +20,27 @@ def position(place: float) -> np.ndarray:
     return np.array(FRAME[:3]) + place * SPACING[0] * DIRECTIONS[:, 2]
 
 
-@pytest.mark.parametrize("places", [range(6), (5, 4, 3, 2, 1, 0), (0, 1), (0, 1, 3, 4)])
+@pytest.mark.parametrize("places", [range(6), (5, 4, 3, 2, 1, 0), (0, 1), (0, 1, 3, 4), (0, 0, 1, 1, 2, 2)])
 def test_slices_with_a_uid_each_are_asked_about(tmp_path, places):
-    """Whole, in reverse, two, and with one missing."""
+    """Whole, in reverse, two, with one missing, and two volumes."""
     folder = write_placed(tmp_path / "p1", places, EACH)
-    error = refused(folder, f"its {len(places)} files have a series UID each, yet lie one behind the other")
+    n = len(places)
+    error = refused(folder, f"its {n} files have a series UID each, yet {n} of them lie one behind the other")
     assert f"series {len(places)}" in error.public()
     assert "p1#1.2, or give all files one Series Instance UID" in error.hint
     assert "single pictures: put each into a folder of its own" in error.hint
     assert not dicom.all_apart(folder)
     assert [one.path for one in find_inputs(folder).inputs] == [folder]
+
+
+def test_a_scout_beside_slices_with_a_uid_each(tmp_path):
+    folder = write_placed(tmp_path / "p1", uid=EACH)
+    save_slice(
+        folder / "scout", VALUES[0], position(0), series="9", ImageOrientationPatient=[1, 0, 0, 0, 0, 1]
+    )
+    refused(folder, "its 7 files have a series UID each, yet 6 of them lie")
+    assert not dicom.all_apart(folder)
+    refused(Path(f"{folder}#1.2"), "2 orientations: scout unlike the others")
 
 
 def test_both_answers_are_understood(tmp_path):
@@ -62,6 +73,8 @@ def test_a_study_is_no_name_for_series_of_several_files(tmp_path):
         {"ImageOrientationPatient": None},
         {"PixelSpacing": None},
         {"ImagePositionPatient": [1, 2, 3]},
+        {"ImagePositionPatient": [1, 2]},
+        {"ImageOrientationPatient": [1, 2]},
     ],
 )
 def test_pictures_are_pictures(tmp_path, elements):
@@ -70,8 +83,9 @@ def test_pictures_are_pictures(tmp_path, elements):
     assert len(find_inputs(tmp_path / "p1").inputs) == 3
 
 
-def test_two_slices_of_different_patients_are_pictures(tmp_path):
-    folder = write_placed(tmp_path / "p1", (0, 1), EACH)
+@pytest.mark.parametrize("places", [(0, 1), (0, 1, 3)])
+def test_few_slices_of_different_patients_are_pictures(tmp_path, places):
+    folder = write_placed(tmp_path / "p1", places, EACH)
     for k, path in enumerate(sorted(folder.iterdir())):
         file = pydicom.dcmread(path)
         file.StudyInstanceUID = f"1.2.{k}"
@@ -156,6 +170,11 @@ def test_a_directory_beside_a_series_is_passed_over(tmp_path):
     pictures = write_placed(tmp_path / "p2", range(3), EACH, ImagePositionPatient=None)
     shutil.copy(folder / "DICOMDIR", pictures)
     assert dicom.all_apart(pictures)
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    folder.rename(medium / "IMAGES")
+    shutil.copy(medium / "IMAGES/DICOMDIR", medium)
+    assert [one.path.name for one in find_inputs(medium)] == ["IMAGES"]
 
 
 def test_names_say_nothing(tmp_path):
@@ -163,6 +182,16 @@ def test_names_say_nothing(tmp_path):
     for name, path in zip(("IM000001", "a.IMA", "b", "c.dicom", "1", "d.dcm"), folder.iterdir(), strict=True):
         path.rename(folder / name)
     np.testing.assert_array_equal(read_image(folder).values[..., 0], VALUES - 1024.0)
+    assert [one.path for one in find_inputs(folder)] == [folder]
+
+
+@pytest.mark.parametrize(("name", "stem"), [("IM000001", "IM000001"), ("p1.IMA", "p1"), ("i.123", "i.123")])
+def test_one_picture_of_any_name(tmp_path, name, stem):
+    save_slice(tmp_path / name, VALUES[0], FRAME[:3], ImagePositionPatient=None)
+    save_slice(tmp_path / "other.dcm", VALUES[0], FRAME[:3], series="9", ImagePositionPatient=None)
+    assert (suffix_of(tmp_path / name), stem_of(tmp_path / name)) == (".dcm", stem)
+    np.testing.assert_array_equal(read_image(tmp_path / name).values[0, ..., 0], VALUES[0] - 1024.0)
+    assert {one.name for one in find_inputs(tmp_path)} == {stem, "other"}
 
 
 def test_the_size_of_pixels(tmp_path):

@@ -61,6 +61,19 @@ def test_file_meta_without_preamble_is_read(tmp_path, kept):
     np.testing.assert_array_equal(read_image(tmp_path).values[0, ..., 0], VALUES[0] - 1024.0)
 
 
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT])
+def test_file_meta_that_does_not_say_the_transfer_syntax(tmp_path, syntax):
+    path = tmp_path / "a.dcm"
+    save_slice(path, VALUES[0], FRAME[:3], syntax=syntax)
+    whole, tag = path.read_bytes(), b"\x02\0\x10\0UI"
+    at = whole.index(tag)
+    end = at + 8 + whole[at + 6]
+    path.write_bytes(whole[:at] + whole[end:])
+    np.testing.assert_array_equal(read_image(path).values[0, ..., 0], VALUES[0] - 1024.0)
+    path.write_bytes(whole[:at] + b"\x10\0" + whole[end:])
+    refused(path, "does not say its Transfer Syntax UID", "PFS-204")
+
+
 def test_an_old_export_is_read(tmp_path):
     save_slice(tmp_path / "a.dcm", VALUES[0], FRAME[:3])
     old_export(tmp_path / "a.dcm")

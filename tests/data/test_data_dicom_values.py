@@ -1,6 +1,7 @@
 """What the stored numbers of a DICOM file mean for an image, and that a mask is its stored numbers."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -9,6 +10,7 @@ from dicom_files import VALUES, refused, write_placed
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, RLELossless
@@ -237,13 +239,15 @@ def test_jpeg_2000_is_read_and_a_mask_by_the_reversible_wavelet(tmp_path, syntax
 
 
 def test_a_jpeg_stream_that_contradicts_its_header_is_refused(tmp_path):
-    large = RAMP * 18  # above 2**15
-    for elements in ({"BitsStored": 12, "HighBit": 11, **UNSIGNED}, {"PixelRepresentation": 1}):
-        path = compressed(tmp_path / "a.dcm", large, **elements)
+    large = RAMP * 18  # to above 2**15
+    for elements, options in (({"BitsStored": 12, "HighBit": 11}, {}), ({}, {"signed": True})):
+        path = compressed(tmp_path / "a.dcm", large, options=options, **elements, **UNSIGNED)
         with pytest.raises(DataError, match="compressed image does not fit its header"):
             read_image(path)
-    path = compressed(tmp_path / "a.dcm", RAMP, PixelRepresentation=1)
+    path = compressed(tmp_path / "a.dcm", RAMP, options={"signed": True}, **UNSIGNED)
     np.testing.assert_array_equal(pixels(path), RAMP - 1024.0)
+    path = compressed(tmp_path / "a.dcm", large, PixelRepresentation=1)  # common: the header is right
+    np.testing.assert_array_equal(pixels(path), large.astype(np.int16) - 1024.0)
 
 
 @pytest.mark.parametrize("photometric", ["YBR_FULL", "YBR_FULL_422", "RGB"])
@@ -287,3 +291,33 @@ def test_jpeg_ls_loses_what_near_says(tmp_path, near, lossy):
     values = {"transfer_syntax": b"1.2.840.10008.1.2.4.81"}
     header = Header(tmp_path / "a.dcm", values, fragments=(b"\xff\xd8" + frame + scan + b"\0\xff\xd9",))
     assert bool(loss(header)) == lossy
+
+
+def published(name):
+    """A file that comes with pydicom."""
+    return Path(get_testdata_file(name, download=False))
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "_RLE", "_bigendian", "_expb", "_implicit", "_jp2klossless", "_jpeg_ls_lossless"]
+)
+def test_one_scanner_s_slice_in_every_syntax(kind):
+    expected = pydicom.dcmread(published("MR_small.dcm")).pixel_array
+    path = published(f"MR_small{kind}.dcm")
+    np.testing.assert_array_equal(pixels(path), expected)
+    np.testing.assert_array_equal(read_mask(path)[0][0], expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["JPEGLSNearLossless_16.dcm", "JPGExtended.dcm", "JPEG2000.dcm", "SC_rgb_jls_lossy_line.dcm"]
+)
+def test_published_lossy_files_are_images_and_no_masks(name):
+    assert np.ptp(read_image(published(name)).values) > 100
+    with pytest.raises(DataError, match="compressed with loss"):
+        read_mask(published(name))
+
+
+def test_a_published_jpeg_2000_whose_stream_has_no_sign():
+    """Its header has one, and air is -2000."""
+    values = pixels(published("J2K_pixelrep_mismatch.dcm"))
+    assert (values.min(), values.max()) == (-2000, 1896)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfedsam_flower.data.readers.stack import Refusal, Stack, stack
+from pfedsam_flower.data.readers.stack import Refusal, Stack, frame_of, stack
 
 FLAT = np.array([1.0, 0, 0, 0, 1, 0])
 
@@ -43,6 +43,21 @@ def test_small_faults_do_not_add_up_over_many_slices():
     uneven = stack(np.outer(places, [0, 0, 1]), *same)
     assert isinstance(uneven, Refusal)
     assert "unevenly spaced" in uneven.reason
+
+
+@pytest.mark.parametrize(("side", "fits"), [(512, False), (100, True)])
+@pytest.mark.parametrize("cosines", [[1, 0, 0, 9e-4, 1, 0], [1.0009, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0.9991, 0]])
+def test_cosines_may_be_rounded_as_far_as_the_corner_allows(side, fits, cosines):
+    frame = frame_of(np.array(cosines), (0.7, 0.7), (side, side))
+    assert isinstance(frame, np.ndarray) == fits
+    if fits:
+        np.testing.assert_allclose(frame, np.eye(3), atol=1e-3)
+        np.testing.assert_allclose(frame.T @ frame, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("cosines", [np.zeros(6), [1, 0, 0, 1, 0, 0], [1, 0, 0, 0.5, 1, 0]])
+def test_directions_that_are_none(cosines):
+    assert isinstance(frame_of(np.array(cosines), (1.0, 1.0), (9, 9)), Refusal)
 
 
 @given(st.floats(1e-5, 3e-3), st.integers(2, 600), st.floats(0.2, 5), st.floats(0.2, 10))

@@ -5,7 +5,7 @@ PFS-207 where it can but is not one regular volume.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,14 +49,21 @@ ResultT = TypeVar("ResultT")
 
 
 def suffix_of(path: Path) -> str:
-    """The key of ``READERS`` for a file ('.nii.gz' counts as one suffix), '' for any other file."""
-    name = path.name.lower()
-    return max((s for s in READERS if name.endswith(s) and name != s), key=len, default="")
+    """The key of ``READERS`` for a file ('.nii.gz' counts as one suffix), '' for any other file; cheap.
+
+    A file of another name counts as .dcm if it begins as DICOM: scanners call it anything.
+    """
+    return _ending(path, READERS) or (".dcm" if dicom.is_dicom(path) else "")
 
 
 def stem_of(path: Path) -> str:
-    """The file's name without that suffix."""
-    return path.name[: len(path.name) - len(suffix_of(path))]
+    """The file's name without its ending, if that is one of a known format."""
+    return path.name[: len(path.name) - len(_ending(path, (*READERS, *dicom.ENDINGS)))]
+
+
+def _ending(path: Path, known: Iterable[str]) -> str:
+    name = path.name.lower()
+    return max((s for s in known if name.endswith(s) and name != s), key=len, default="")
 
 
 def is_case_path(path: Path) -> bool:

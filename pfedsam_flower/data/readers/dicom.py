@@ -10,6 +10,7 @@ from ..findings import some
 from ..pixels import Grid, Pixels
 from . import dicom_frames, dicom_place
 from .dicom_header import NATIVE, RLE, Header, read_header
+from .dicom_series import ENDINGS as ENDINGS
 from .dicom_series import Series as Series
 from .dicom_series import all_apart as all_apart
 from .dicom_series import chosen, look, no_picture
@@ -18,6 +19,7 @@ from .dicom_series import is_no_picture as is_no_picture
 from .dicom_series import may_be_slice as may_be_slice
 from .dicom_series import series_in as series_in
 from .dicom_series import split as split
+from .dicom_start import DIRECTORY as DIRECTORY
 from .dicom_start import is_dicom as is_dicom
 from .dicom_start import sop_class as sop_class
 from .dicom_values import meant, stored

@@ -127,13 +127,14 @@ def loss(header: Header) -> str:
     return "its pixels are compressed with loss"
 
 
-def sign_differs(header: Header) -> bool:
-    """Whether a JPEG 2000 stream says of its own that its numbers have a sign, and the header not, or the
-    other way round."""
-    if header.text("transfer_syntax") not in JPEG_2000:
+def signs_of_its_own(header: Header) -> bool:
+    """Whether a JPEG 2000 stream says that its numbers have a sign, and the header that they have none.
+
+    The other way round is common, and the header is right: the stream holds the bits as they were.
+    """
+    if header.text("transfer_syntax") not in JPEG_2000 or header.integer("signed"):
         return False
-    sign = b"".join(header.fragments)[42] >> 7  # Ssiz of the first component
-    return sign != header.integer("signed")
+    return b"".join(header.fragments)[42] >= 128  # Ssiz of the first component
 
 
 def _is_lossy(stream: bytes) -> bool:

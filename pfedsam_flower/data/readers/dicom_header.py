@@ -51,8 +51,6 @@ TAGS = {
     0x00281053: "slope",
     0x00282110: "lossy",
     0x00283000: "modality_lut",
-    0x00283002: "lut_descriptor",
-    0x00283006: "lut_data",
     0x20500020: "lut_shape",
     0x52009229: "shared_groups",
     0x52009230: "frame_groups",
@@ -115,7 +113,7 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a whole file; every element to its end has been passed over.
 
-    A file without file meta is read as implicit or explicit little endian, whichever its elements are.
+    Where no file meta gives the transfer syntax, it is that in which the elements are written.
 
     Raises:
         DataError: PFS-204 when the file does not begin as DICOM or ends too early.
@@ -130,8 +128,12 @@ def read_header(path: Path) -> Header:
     try:
         if not start.syntax:
             walk.elements(stop_after_group=2)
-        walk.values.setdefault("transfer_syntax", start.syntax.encode())
-        syntax = walk.values["transfer_syntax"].decode("latin-1").strip(" \0")
+            start = start_of(data[walk.pos : walk.pos + HEAD]) or start  # where the meta does not say
+        syntax = (
+            walk.values.setdefault("transfer_syntax", start.syntax.encode()).decode("latin-1").strip(" \0")
+        )
+        if not syntax:
+            raise ValueError("it does not say its Transfer Syntax UID")
         if syntax == DEFLATED:
             deflated = walk.pos
             walk.data, walk.pos = _inflated(data[deflated:]), 0

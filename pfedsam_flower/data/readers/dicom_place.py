@@ -91,7 +91,9 @@ def single(file: Header) -> Grid:
         )
     if not is_placed(file):
         return Grid(shape, spacing)
-    direction = frame_of(np.array(_vector(file, "orientation", 6)))
+    direction = frame_of(
+        np.array(_vector(file, "orientation", 6)), spacing[1:] if spacing else (1.0, 1.0), shape[1:]
+    )
     if isinstance(direction, Refusal):
         raise unusable(file.path, f"the file {direction.reason}", direction.hint)
     return Grid(shape, spacing, (*_vector(file, "position", 3), *direction.ravel().tolist()))

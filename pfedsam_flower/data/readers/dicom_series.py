@@ -1,15 +1,18 @@
 """Which files of a folder are one DICOM series, and which one is meant."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ...errors import DataError
 from .dicom_header import Header, read_header
 from .dicom_place import is_placed, stacked
-from .dicom_start import is_dicom
+from .dicom_start import DIRECTORY, is_dicom
 from .refusals import unreadable, unusable
 from .stack import Stack
 
@@ -86,7 +89,9 @@ def all_apart(folder: Path) -> bool:
             found.append(read_header(path))
     found = [file for file in found if not no_picture(file)]
     apart = len(found) > 1 and len({file.text("series") for file in found}) == len(found)
-    return apart and not _is_one_volume(found)
+    with suppress(DataError):
+        return apart and not _slices_among(found)
+    return apart
 
 
 def chosen(path: Path, folder: Path, uid: str) -> list[Header]:
@@ -101,18 +106,18 @@ def chosen(path: Path, folder: Path, uid: str) -> list[Header]:
     pictures = {uid: files for uid, files in groups.items() if not no_picture(files[0])}
     flat = [file for files in pictures.values() for file in files]
     if uid:
-        alone = [files[0] for files in pictures.values() if len(files) == 1]
-        study = [file for file in flat if file.text("study") == uid]
-        found = groups.get(uid) or (study if all(file in alone for file in study) else [])
-        if not found:
-            raise unusable(path, f"the folder holds no series {uid}", _listed(groups), series=len(groups))
-        return found
-    if len(pictures) == len(flat) and _is_one_volume(flat):
+        study = [files for files in pictures.values() if files[0].text("study") == uid]
+        if uid in groups:
+            return groups[uid]
+        if study and all(len(files) == 1 for files in study):
+            return [files[0] for files in study]
+        raise unusable(path, f"the folder holds no series {uid}", _listed(groups), series=len(groups))
+    if 1 < len(pictures) == len(flat) and (slices := _slices_among(flat)):
         raise unusable(
             path,
-            f"its {len(flat)} files have a series UID each, yet lie one behind the other like the slices of "
-            "one volume: they are single pictures, or one volume whose UIDs were replaced",
-            _both_ways(folder, flat),
+            f"its {len(flat)} files have a series UID each, yet {len(slices)} of them lie one behind the "
+            "other like the slices of a volume: they are single pictures, or one volume whose UIDs were lost",
+            _both_ways(folder, slices),
             series=len(pictures),
         )
     if len(pictures) > 1:
@@ -145,20 +150,29 @@ def look(file: Header) -> tuple[int, int, int, str]:
     )
 
 
-def _is_one_volume(files: list[Header]) -> bool:
-    """Whether files would be one regular volume, slices missing or not, if they were one series.
+def _slices_among(files: list[Header]) -> list[Header]:
+    """Files that lie like the slices of one volume, if they were one series; none when they do not.
 
-    Two slices always lie on a line, so they must be of one study or frame of reference, too.
+    Less than half of the files may be other pictures, such as scouts. Slices may be missing or share their
+    places, and there may be two; but then they must be of one study or frame of reference, too.
     """
-    n_kinds = len({look(file) for file in files})
-    if len(files) < 2 or n_kinds > 1 or not all(is_placed(f) and f.text("spacing") for f in files):
-        return False
-    if len(files) == 2 and not any(_shared(files, name) for name in ("study", "frame_of_reference")):
-        return False
-    with suppress(DataError):
-        found = stacked(files)
-        return isinstance(found, Stack) or "missing" in found.counts
-    return False
+    kinds = [(look(file), *np.round(file.numbers("orientation"), 2)) for file in files if _is_slice(file)]
+    if not kinds:
+        return []
+    usual, n = Counter(kinds).most_common(1)[0]
+    slices = [file for file, kind in zip(filter(_is_slice, files), kinds, strict=True) if kind == usual]
+    if 2 * n <= len(files) or n < 2:
+        return []
+    found = stacked(slices)
+    if isinstance(found, Stack) and n > 2:
+        return slices
+    related = _shared(slices, "study") or _shared(slices, "frame_of_reference")
+    alike = isinstance(found, Stack) or "missing" in found.counts or found.counts.get("places", 0) > 2
+    return slices if related and alike else []
+
+
+def _is_slice(file: Header) -> bool:
+    return is_placed(file) and bool(file.text("spacing"))
 
 
 def _shared(files: list[Header], name: str) -> str:
@@ -187,7 +201,8 @@ def _by_series(folder: Path) -> dict[str, list[Header]]:
 
 def may_be_slice(path: Path) -> bool:
     """Whether a file in a folder with a series is read as one of it: it is DICOM or is called so."""
-    return is_dicom(path) or path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit()
+    called = path.suffix.lower() in ENDINGS or path.suffix[1:].isdigit()
+    return is_dicom(path) or (called and path.name.upper() != DIRECTORY)
 
 
 def is_no_picture(sop_class: str) -> bool:

@@ -14,6 +14,7 @@ SHORT |= {b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 MAGIC = b"DICM"
+DIRECTORY = "DICOMDIR"  # its name on every medium (PS3.10 section 8.6)
 HEAD = 1024  # bytes that are looked at
 ENOUGH = 2  # elements in a row that hold something
 LONGEST = 512  # bytes of each of them: codes, UIDs, dates
@@ -31,7 +32,9 @@ class Start:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM; cheap."""
+    """Whether a file begins as DICOM, and is no directory of such files; cheap."""
+    if path.name.upper() == DIRECTORY:
+        return False
     try:
         with path.open("rb") as file:
             return start_of(file.read(HEAD)) is not None

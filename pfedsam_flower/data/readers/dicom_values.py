@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import DataError
 from . import itk
-from .dicom_frames import sign_differs, unpacked
+from .dicom_frames import signs_of_its_own, unpacked
 from .dicom_header import NATIVE, RLE, Header, native_pixels
 from .dicom_start import LONG
 from .refusals import unreadable, unusable
@@ -44,7 +44,7 @@ def stored(file: Header) -> np.ndarray:
 def _check_range(file: Header, cells: np.ndarray, numbers: np.ndarray, bits: int) -> None:
     """Refuse a compressed image, which has no bits above, with numbers that are others by its header."""
     top = (numbers >> (bits - 1) & 1).any()
-    if (numbers != cells).any() or (top and sign_differs(file)):
+    if (numbers != cells).any() or (top and signs_of_its_own(file)):
         kind = "with" if file.integer("signed") else "without"
         raise unreadable(
             file.path,

@@ -5,6 +5,7 @@ in voxels, as between the grids of two files: where a slice's farthest corner li
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 APART = 0.25  # voxels from its place in the regular volume, for no slice more
 ALIKE = 0.05  # voxels: one writer's headers of one series agree to this, and more is not rounding
 EVEN = 0.01  # of the distance between slices: what rounding in headers makes
-UNIT = 1e-3  # how far direction cosines may be from unit length and from a right angle
+HALF = 0.5  # sine below which two directions are hardly two
 TILT = 0.002  # sideways shift of the last slice per depth: 0.1 degrees
 SAME = 1e-3  # mm: at one place
 
@@ -76,7 +77,7 @@ def stack(
     distance = float(np.median(distances[distances > SAME])) if (distances > SAME).any() else spacings.min()
     if mixed := _mixed(orientations, spacings, shape, distance):
         return mixed
-    direction = frame_of(orientations[0])
+    direction = frame_of(orientations[0], spacings[0], shape)
     if isinstance(direction, Refusal):
         return direction
     along = positions @ direction[:, 2]
@@ -103,16 +104,29 @@ def stack(
     return Stack(tuple(order.tolist()), step, tuple(positions[0].tolist()), flat)
 
 
-def frame_of(orientation: np.ndarray) -> np.ndarray | Refusal:
-    """Directions [3, 3], one axis (x, y, z) per column, from the six cosines of DICOM, rounding undone."""
+def frame_of(
+    orientation: np.ndarray, spacing: Sequence[float], shape: tuple[int, int]
+) -> np.ndarray | Refusal:
+    """Directions [3, 3], one axis (x, y, z) per column, from the six cosines of DICOM, rounding undone.
+
+    Refused is what is no rounding: where it would move the farthest corner of a slice of this spacing
+    (row, column) and shape by more than ``APART`` voxels.
+    """
     row, column = orientation[:3], orientation[3:]
-    lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if abs(lengths[0] - 1) > UNIT or abs(lengths[1] - 1) > UNIT or abs(row @ column) > UNIT:
-        return Refusal("has row and column directions that are not at right angles", "export it again")
-    row = row / lengths[0]
-    column = column - (column @ row) * row
-    column = column / np.linalg.norm(column)
-    return np.stack([row, column, np.cross(row, column)], axis=1)
+    refusal = Refusal(
+        "has row and column directions that are not of length 1 and at right angles", "export it again"
+    )
+    if np.linalg.norm(np.cross(row, column)) < HALF:
+        return refusal
+    right = row / np.linalg.norm(row)
+    down = column - (column @ right) * right
+    down = down / np.linalg.norm(down)
+    lengths = np.array(spacing) * (np.array(shape) - 1)
+    away = np.stack([(row - right) * lengths[1], (column - down) * lengths[0]])
+    corners = np.stack([*away, away.sum(axis=0)])
+    if np.abs(corners @ np.stack([right / spacing[1], down / spacing[0]], axis=1)).max() > APART:
+        return refusal
+    return np.stack([right, down, np.cross(right, down)], axis=1)
 
 
 def _mixed(

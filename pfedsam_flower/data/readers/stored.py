@@ -7,7 +7,9 @@ import numpy as np
 from ...errors import DataError
 from .refusals import unreadable
 
-AS_NUMBERS = "save one whole number per pixel as 8-bit or 16-bit grey, without alpha, palette or compression loss"
+AS_NUMBERS = (
+    "save one whole number per pixel as 8-bit or 16-bit grey, without alpha, palette or compression loss"
+)
 
 
 def lossy(path: Path, codec: str) -> DataError:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import DataError
 from ..pixels import Grid, Pixels
 from .refusals import refuse_size, refuse_turned, unreadable, unusable
 from .stored import AS_NUMBERS, lossy, refuse_alpha, refuse_falling_palette
@@ -171,7 +170,10 @@ def _n_slices(path: Path, series: "TiffPageSeries") -> int:
     several = [a for a in letters if axes[a] > 1 and a not in "YX" and not (a == "S" and _is_last(letters))]
     if len(letters) == len(axes) and re.search("YXS?$", letters) and set(several) <= set(SLICES):
         n = math.prod(axes[a] for a in several)
-        if len(several) <= 1 and n * page.imagelength * page.imagewidth * _n_last(axes, letters) == series.size:
+        if (
+            len(several) <= 1
+            and n * page.imagelength * page.imagewidth * _n_last(axes, letters) == series.size
+        ):
             return n
     if set(several) == {"S"}:
         raise unusable(
