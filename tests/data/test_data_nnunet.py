@@ -117,7 +117,7 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path):
         ({"labels": {}}, "labels is missing"),
         ({"channel_names": {}}, "channel_names"),
         ({"channel_names": {"1": "T2"}}, "numbered 1"),
-        ({"file_ending": ".bmp"}, "'.bmp' cannot be read"),
+        ({"file_ending": ".gif"}, "'.gif' cannot be read"),
         ({"file_ending": [".png"]}, "cannot be read"),
         ({"dataset": {}}, "write a manifest"),
     ],
