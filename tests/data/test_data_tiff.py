@@ -138,6 +138,10 @@ def test_a_description_that_promises_other_pages_is_refused(tmp_path):
     for n in (2, 5):
         refused(write(path, three, description=IMAGEJ.format(n), metadata=None), "ImageJ description")
     refused(write(path, three[0], description=IMAGEJ.format(5), metadata=None), "ImageJ description")
+    write(path, three[0], description="ImageJ=1.34\nimages=3\n", metadata=None)  # and no word of slices
+    with path.open("ab") as file:
+        file.write(three[1:].tobytes())
+    refused(path, "ImageJ description")
     write(path, three[0], description='{"shape": [5, 18, 21]}', metadata=None)
     refused(path, "5 slices are described", code="PFS-204")
     write(path, three, ome=True, metadata={"axes": "ZYX"})

@@ -108,7 +108,7 @@ def _listening() -> Iterator[list[str]]:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread:
-                said.append(re.sub(r"<tifffile\.[^>]*> ?", "", record.getMessage()))
+                said.append("tifffile warns: " + re.sub(r"<[^>]*> ?", "", record.getMessage()))
 
     handler, log = Handler(logging.WARNING), logging.getLogger("tifffile")
     log.addHandler(handler)
@@ -154,7 +154,8 @@ def _series(path: Path, tif: "TiffFile") -> "list[TiffPageSeries]":
     if len(full) == 1 and n > 1 and not _is_there(tif, first, n):
         raise unreadable(path, f"{n} slices are described, which are not all in it")
     described = next((one for one in DESCRIBED if getattr(tif, f"is_{one}")), kind)
-    if described != kind or (len(full) > 1 and n != len(full)):
+    said = (tif.imagej_metadata or {}).get("images", n)  # of which tifffile makes slices only where it says so
+    if described != kind or said != n or (len(full) > 1 and n != len(full)):
         raise unusable(
             path,
             f"its {DESCRIBED.get(described, 'own')} description does not fit the {len(full)} page(s) in it: "
