@@ -125,7 +125,7 @@ def _stack(path: Path, tif: "TiffFile") -> tuple["TiffPage", np.ndarray]:
     series = _series(path, tif)
     page = series[0].keyframe
     shape = (-1, page.imagelength, page.imagewidth, _n_samples(page))
-    return page, np.concatenate([one.asarray(squeeze=False).reshape(shape) for one in series])
+    return page, np.concatenate([one.asarray().reshape(shape) for one in series])
 
 
 def _series(path: Path, tif: "TiffFile") -> "list[TiffPageSeries]":
@@ -154,7 +154,9 @@ def _series(path: Path, tif: "TiffFile") -> "list[TiffPageSeries]":
     if len(full) == 1 and n > 1 and not _is_there(tif, first, n):
         raise unreadable(path, f"{n} slices are described, which are not all in it")
     described = next((one for one in DESCRIBED if getattr(tif, f"is_{one}")), kind)
-    said = (tif.imagej_metadata or {}).get("images", n)  # of which tifffile makes slices only where it says so
+    said = (tif.imagej_metadata or {}).get(
+        "images", n
+    )  # of which tifffile makes slices only where it says so
     if described != kind or said != n or (len(full) > 1 and n != len(full)):
         raise unusable(
             path,
@@ -179,7 +181,7 @@ def _manner(page: "TiffPage") -> tuple[object, ...]:
 
 def _refuse_axes(path: Path, series: "TiffPageSeries") -> None:
     """Raises PFS-207 unless a series is one picture or slices of it, with samples last."""
-    letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    letters, shape = series.axes, series.shape
     found = re.fullmatch("(.*)YXS?", letters)
     ahead = letters if found is None else found[1]
     several = {letter: n for letter, n in zip(letters, shape, strict=True) if n > 1 and letter in ahead}
