@@ -6,7 +6,7 @@ them take the files before. A damage is passed when each door then answers with 
 that is an error) of one sentence whose public text names no file, and when the folder afterwards holds what
 it held before.
 
-Only damage that can be noticed is dealt out. Voxels stored plain (NIfTI, NRRD raw, MetaImage raw, DICOM,
+Only damage that can be noticed is dealt out. Voxels stored plain (NIfTI, NRRD raw, MetaImage raw, DICOM, BMP,
 strips of a plain TIFF) carry no checksum: a flipped byte there is another picture, as good as the first, and
 no reader can tell. The same holds for the coefficients and the size of a JPEG, the raw deflate stream of
 DICOM and digits of a spacing or a position. So bytes are flipped where a checksum covers them (gzip, zlib,
@@ -180,6 +180,8 @@ def _noticeable(form: str, body: bytes) -> list[tuple[int, int]]:
         return [(0, 4)]
     if form == "jpg":
         return [(0, 3)]
+    if form == "bmp":  # magic, bits per pixel, compression
+        return [(0, 2), (28, 34)]
     spots = [(128, 132), after(rb"\x02\x00\x10\x00UI.\x00", 12)]  # magic; transfer syntax
     if form == "dicom deflated":
         return spots

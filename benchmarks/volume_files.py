@@ -30,13 +30,13 @@ Writer = Callable[[Path, str, np.ndarray, np.random.Generator], Written]
 
 
 def picture(suffix: str, **options: object) -> Writer:
-    """The first slice by Pillow: 8 bits in JPEG, 16 in PNG, the values as they are in TIFF."""
+    """The first slice by Pillow: 8 bits in JPEG and BMP, 16 in PNG, the values as they are in TIFF."""
 
     def write(folder: Path, name: str, values: np.ndarray, rng: np.random.Generator) -> Written:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.{suffix}"
-        kind = {"jpg": np.uint8, "tif": np.float32}.get(suffix, np.uint16)
-        plain = np.clip(values[0], 0, 250) if suffix == "jpg" else values[0]
+        kind = {"jpg": np.uint8, "bmp": np.uint8, "tif": np.float32}.get(suffix, np.uint16)
+        plain = np.clip(values[0], 0, 250) if kind == np.uint8 else values[0]
         Image.fromarray((plain if suffix == "tif" else np.abs(plain)).astype(kind)).save(path, **options)
         return Written(path, (path,))
 
@@ -150,6 +150,7 @@ FORMATS: dict[str, Writer] = {
     "png": picture("png"),
     "tif": picture("tif"),
     "jpg": picture("jpg"),
+    "bmp": picture("bmp"),
     "nii": nifti("nii"),
     "nii.gz": nifti("nii.gz"),
     "nrrd": volume("nrrd"),

@@ -176,6 +176,10 @@ def _series(
     return [(place.name, place, tuple(pictures or slices))]
 
 
+def _is_dicom(path: Path) -> bool:
+    return suffix_of(path) == ".dcm" and dicom.is_dicom(path)
+
+
 def _walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[Path], list[Path]]]:
     """(folder, its files, what cannot be looked into), from the top down, sorted; links are followed."""
     above = (*above, os.path.realpath(folder))

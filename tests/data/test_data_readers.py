@@ -263,13 +263,11 @@ def test_tiff_whose_low_is_white_is_turned(tmp_path, kind):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").values[0, ..., 0], turned)
 
 
-def test_tiff_types_that_pillow_cannot_turn_are_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", np.ones((2, 3), np.float32), photometric="miniswhite")
-    tifffile.imwrite(tmp_path / "b.tif", np.ones((2, 3), np.float64))
-    for name in ("a.tif", "b.tif"):
-        with pytest.raises(DataError) as caught:
-            read_image(tmp_path / name)
-        assert caught.value.code == "PFS-204"
+@pytest.mark.parametrize("kind", ["i2", "f4"])
+def test_tiff_types_that_cannot_be_turned_are_refused(tmp_path, kind):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((2, 3), kind), photometric="miniswhite")
+    with pytest.raises(DataError, match="PFS-204.*low is white"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("axes", ["TZYX", "ZCYX"])

@@ -116,7 +116,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, Grid]:
     """
     pixels = _guarded(MASKS, path)
     values = pixels.values[..., 0]
-    if (pixels.values != pixels.values[..., :1]).any():
+    if (pixels.values[..., 1:] != pixels.values[..., :1]).any():  # NaN differs from itself
         raise unreadable(
             path, "the mask is coloured", "save one whole number per pixel, not a picture of the mask"
         )

@@ -98,9 +98,9 @@ def _refuse_misread(path: Path, image: ImageFile.ImageFile) -> None:
 
 def _image(image: ImageFile.ImageFile) -> np.ndarray:
     """float32 [H, W] or [H, W, 3]."""
-    if image.mode in ("P", "PA"):
-        _refuse_colourless(image)
-        image = image.convert("RGBA")  # type: ignore[assignment]  # transparent entries would turn black
+    if image.mode == "P":
+        _refuse_colourless(image)  # and by way of RGBA, else transparent entries turn black
+        return np.asarray(image.convert("RGBA").convert("RGB")).astype(np.float32)
     if image.mode in ("LA", "La"):
         _refuse_deep(image)
         return np.asarray(image.convert("LA"))[..., 0].astype(np.float32)

@@ -34,6 +34,7 @@ def refuse_turned(path: Path, orientation: object) -> None:
     if orientation in TURNING:
         raise unusable(
             path,
-            f"viewers turn it as its EXIF orientation says ({orientation}), so a mask may be turned against it",
+            f"viewers turn it as its EXIF orientation says ({orientation}), so a mask may be turned against "
+            "it",
             "save it turned, without that mark, and check its mask",
         )

@@ -7,16 +7,14 @@ import numpy as np
 from ...errors import DataError
 from .refusals import unreadable
 
-AS_NUMBERS = (
-    "save one whole number per pixel as 8-bit or 16-bit grey, without alpha, palette or compression loss"
-)
+AS_NUMBERS = "save one whole number per pixel as 8-bit or 16-bit grey, without alpha or palette"
 
 
 def lossy(path: Path, codec: str) -> DataError:
-    """The refusal of a mask whose pixels are compressed with loss, or may be."""
+    """The refusal of a mask whose pixels are, or may be, compressed with loss."""
     return unreadable(
         path,
-        f"{codec} blurs the values of a mask",
+        f"{codec} can blur the values of a mask",
         "save masks from their source as PNG, NIfTI or TIFF with deflate, LZW or no compression",
     )
 
@@ -31,8 +29,8 @@ def refuse_alpha(path: Path, alpha: np.ndarray, opaque: float) -> None:
     if (alpha != opaque).any():
         raise unreadable(
             path,
-            "the mask has an alpha channel that is not opaque everywhere, so what is drawn may be in its alpha "
-            "or in its colours",
+            "the mask has an alpha channel that is not opaque everywhere, so its labels may be there or "
+            "in its colours",
             "save the channel that holds the labels as grey without alpha; with Pillow: "
             "Image.open(old).getchannel('A').save(new), or 'R' in place of 'A'",
         )
@@ -54,6 +52,6 @@ def refuse_falling_palette(path: Path, indices: np.ndarray, palette: np.ndarray)
         raise unreadable(
             path,
             "the palette of the mask turns its numbers around: a higher number is a darker grey",
-            "save what is meant as grey without a palette; with Pillow: Image.open(old).convert('L').save(new) "
-            "for the greys that are seen",
+            "save what is meant as grey without a palette; the greys that are seen, with Pillow: "
+            "Image.open(old).convert('L').save(new)",
         )

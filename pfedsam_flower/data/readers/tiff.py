@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -22,13 +22,14 @@ PHOTOMETRIC, ORIENTATION = 262, 274  # tags of TIFF 6.0
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 CHUNKY = 1
 REDUCED, TRANSPARENCY = 1, 4  # bits of NewSubfileType
-ALPHA = (1, 2)  # ExtraSamples: associated, unassociated
+ALPHA = ((1,), (2,))  # ExtraSamples: associated or not
 PLAIN, JPEG = 1, 7
 # none, three of CCITT, LZW, deflate by both numbers, PackBits, LZMA, Zstandard, PNG
 LOSSLESS = (PLAIN, 2, 3, 4, 5, 8, 32946, 32773, 34925, 34926, 50000, 34933)
 # letters of tifffile: slices, and pages of which nothing is said
 SLICES = ("Z", "I", "Q")
-DESCRIBED = ("ome", "imagej", "shaped")
+DESCRIBED = {"ome": "OME", "imagej": "ImageJ", "shaped": "tifffile"}
+COLOURS = {5: "CMYK", 6: "YCbCr", 8: "CIELAB"}
 
 
 def read(path: Path) -> Pixels:
@@ -40,13 +41,12 @@ def read(path: Path) -> Pixels:
         ValueError and what else tifffile raises: the caller makes a DataError of it.
     """
     with _opened(path) as tif:
-        _, page, values = _stack(path, tif)
+        page, values = _stack(path, tif)
+        values = values[..., : _n_channels(page)]
         if page.photometric == PALETTE:
             values = _colours(page, values[..., 0])
         elif page.photometric == WHITE_IS_ZERO:
             values = _turned(page, values)
-        else:
-            values = values[..., : _n_channels(page)]
     return Pixels(values.astype(np.float32), Grid(values.shape[:3]))
 
 
@@ -60,31 +60,32 @@ def read_stored(path: Path) -> Pixels:
     with _opened(path) as tif:
         for page in tif.pages:
             if page.compression not in LOSSLESS:
-                raise lossy(path, f"{_name(page.compression)} compression inside the TIFF")
-        _, page, values = _stack(path, tif)
+                raise lossy(path, f"{_name(page.compression)} compression, which is inside this TIFF,")
+        page, values = _stack(path, tif)
         if page.photometric == WHITE_IS_ZERO and not tif.is_imagej:
             raise unreadable(
                 path,
-                "the mask is inverted: its file says that 0 is white, so its labels may be the numbers stored "
-                "or the greys seen",
+                "the mask is inverted: 0 is white in it, so the labels may be the numbers stored or seen",
                 "save the numbers that are meant with 0 as black (photometric MINISBLACK)",
             )
-        if page.photometric == PALETTE and page.colormap is not None:
+        if page.photometric == PALETTE:
             refuse_falling_palette(path, values, np.asarray(page.colormap).T)
         n = _n_channels(page)
         if values.shape[-1] > n:
-            whole = values.dtype.kind in "iu"
-            refuse_alpha(path, values[..., n:], np.iinfo(values.dtype).max if whole else 1)
+            refuse_alpha(path, values[..., n:], 1 if values.dtype.kind == "f" else 2**page.bitspersample - 1)
     values = values[..., :n]
-    return Pixels(values.view(np.uint8) if values.dtype == np.bool_ else values, Grid(values.shape[:3]))
+    if values.dtype in (np.bool_, np.float16):  # in neither of which the largest label can be said
+        values = values.astype(np.float32)
+    return Pixels(values, Grid(values.shape[:3]))
 
 
 def grid(path: Path) -> Grid:
     """The grid from the headers alone; no pixel is decoded."""
     with _opened(path) as tif:
         series = _series(path, tif)
-        page = series.keyframe
-        return Grid((_n_slices(path, series), page.imagelength, page.imagewidth))
+        page = series[0].keyframe
+        samples = page.imagelength * page.imagewidth * _n_samples(page)
+        return Grid((sum(one.size for one in series) // samples, page.imagelength, page.imagewidth))
 
 
 @contextmanager
@@ -107,10 +108,11 @@ def _listening() -> Iterator[list[str]]:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread:
-                said.append(re.sub(r"<tifffile\.[^>]*> ?", "", record.getMessage()))
+                said.append("tifffile warns: " + re.sub(r"<[^>]*> ?", "", record.getMessage()))
 
     handler, log = Handler(logging.WARNING), logging.getLogger("tifffile")
     log.addHandler(handler)
+    log.setLevel(logging.WARNING)
     log.propagate = False
     try:
         yield said
@@ -118,71 +120,83 @@ def _listening() -> Iterator[list[str]]:
         log.removeHandler(handler)
 
 
-def _stack(path: Path, tif: "TiffFile") -> tuple["TiffPageSeries", "TiffPage", np.ndarray]:
-    """The series, its first page, and [slices, H, W, samples] in the machine's byte order."""
+def _stack(path: Path, tif: "TiffFile") -> tuple["TiffPage", np.ndarray]:
+    """The first page, which stands for all, and [slices, H, W, samples] in the machine's byte order."""
     series = _series(path, tif)
-    page = series.keyframe
-    values = series.asarray(squeeze=False).reshape(
-        _n_slices(path, series), page.imagelength, page.imagewidth, -1
-    )
-    return series, page, values
+    page = series[0].keyframe
+    shape = (-1, page.imagelength, page.imagewidth, _n_samples(page))
+    return page, np.concatenate([one.asarray().reshape(shape) for one in series])
 
 
-def _series(path: Path, tif: "TiffFile") -> "TiffPageSeries":
-    """The one series of a file, all pages of which are there, alike and whole."""
-    pages = [page for page in tif.pages]
+def _series(path: Path, tif: "TiffFile") -> "list[TiffPageSeries]":
+    """What tifffile makes of the pages, all of which are there, alike, whole, and slices.
+
+    It is one series, or as many of one slice each as were written one by one.
+    """
+    pages = [cast("TiffPage", page) for page in tif.pages]
     for page in pages:
         refuse_turned(path, page.tags.valueof(ORIENTATION))
-        _refuse_kind(path, page)  # type: ignore[arg-type]
-        _refuse_holes(path, tif, page)  # type: ignore[arg-type]
+        _refuse_kind(path, page)
+        _refuse_holes(path, tif, page)
     full = [page for page in pages if not page.subfiletype & REDUCED]
-    if len({page.shape for page in full}) > 1:
-        raise ValueError(f"its {len(full)} pages do not have one size and one number of channels")
-    inner = [page for one in full for page in one.pages or ()]
+    inner = [cast("TiffPage", page) for one in full for page in one.pages or ()]
     if not full or full[0].index or not all(page.subfiletype & REDUCED for page in inner):
         raise unusable(
             path, "it holds other pictures beside its slices", "save the slices as a file of their own"
         )
-    series = tif.series[0]
-    page = series.keyframe
-    if len(tif.series) > 1:
+    if len({page.shape for page in full}) > 1:
+        raise ValueError(f"its {len(full)} pages do not have one size and one number of channels")
+    if len({_manner(page) for page in full}) > 1:
         raise ValueError(f"its {len(full)} pages are not stored alike")
-    described = next((kind for kind in DESCRIBED if getattr(tif, f"is_{kind}")), series.kind)
-    in_one = len(full) == 1 and series.size > page.size
-    if in_one and not _is_there(tif, page, series.nbytes):
-        raise unreadable(path, f"{series.size // page.size} slices are described, which are not all in it")
-    if described != series.kind or (not in_one and series.size != sum(one.size for one in full)):
-        n = series.size // page.size
+    first, series = full[0], tif.series
+    refuse_size(path, first.imagelength, first.imagewidth)
+    n, kind = sum(one.size for one in series) // first.size, series[0].kind
+    if len(full) == 1 and n > 1 and not _is_there(tif, first, n):
+        raise unreadable(path, f"{n} slices are described, which are not all in it")
+    described = next((one for one in DESCRIBED if getattr(tif, f"is_{one}")), kind)
+    said = (tif.imagej_metadata or {}).get(
+        "images", n
+    )  # of which tifffile makes slices only where it says so
+    if described != kind or said != n or (len(full) > 1 and n != len(full)):
         raise unusable(
             path,
-            f"its {described} description does not fit its {len(full)} page(s): {n} are meant, or other files",
+            f"its {DESCRIBED.get(described, 'own')} description does not fit the {len(full)} page(s) in it: "
+            "some are missing, lie in other files, or are too many",
             "save it as one stack in one file",
         )
-    refuse_size(path, page.imagelength, page.imagewidth)
+    if len(series) > 1 and (kind == "ome" or len(series) != len(full)):
+        raise unusable(
+            path, f"it holds {len(series)} images", "save each as a file of its own", volumes=len(series)
+        )
+    for one in series:
+        _refuse_axes(path, one)
     return series
 
 
-def _n_slices(path: Path, series: "TiffPageSeries") -> int:
-    """Slices of a series; refuses every other axis."""
-    page = series.keyframe
-    axes = dict(zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True))
-    letters = "".join(series.get_axes(squeeze=False))
-    several = [a for a in letters if axes[a] > 1 and a not in "YX" and not (a == "S" and _is_last(letters))]
-    if len(letters) == len(axes) and re.search("YXS?$", letters) and set(several) <= set(SLICES):
-        n = math.prod(axes[a] for a in several)
-        if (
-            len(several) <= 1
-            and n * page.imagelength * page.imagewidth * _n_last(axes, letters) == series.size
-        ):
-            return n
+def _manner(page: "TiffPage") -> tuple[object, ...]:
+    """What pages must have in common for the numbers of one to mean what those of another mean."""
+    colours = np.asarray(page.colormap).tobytes() if page.photometric == PALETTE else b""
+    return page.dtype, page.bitspersample, page.photometric, tuple(page.extrasamples), colours
+
+
+def _refuse_axes(path: Path, series: "TiffPageSeries") -> None:
+    """Raises PFS-207 unless a series is one picture or slices of it, with samples last."""
+    letters, shape = series.axes, series.shape
+    found = re.fullmatch("(.*)YXS?", letters)
+    ahead = letters if found is None else found[1]
+    several = {letter: n for letter, n in zip(letters, shape, strict=True) if n > 1 and letter in ahead}
+    n_axes = sum(n > 1 for n in shape[: len(ahead)])
+    if found and n_axes <= 1 and set(several) <= set(SLICES):
+        return
     if set(several) == {"S"}:
         raise unusable(
             path,
-            f"it holds {axes['S']} separate planes, and does not say whether they are slices, channels or colours",
+            f"it holds {several['S']} separate planes, and does not say whether they are slices, channels or "
+            "colours",
             "save slices as pages, and colours as RGB pixel by pixel (planar configuration 1)",
-            volumes=axes["S"],
+            volumes=several["S"],
         )
-    n = math.prod(axes[a] for a in several)
+    n = math.prod(shape[: len(ahead)])
     raise unusable(
         path,
         f"its pages are {n} channels or time points, or of unknown meaning (axes {letters})",
@@ -191,24 +205,21 @@ def _n_slices(path: Path, series: "TiffPageSeries") -> int:
     )
 
 
-def _is_last(letters: str) -> bool:
-    return letters.endswith("YXS")
-
-
-def _n_last(axes: dict[str, int], letters: str) -> int:
-    return axes["S"] if _is_last(letters) else 1
+def _n_samples(page: "TiffPage") -> int:
+    """Numbers of one pixel that lie side by side."""
+    return page.samplesperpixel if page.planarconfig == CHUNKY else 1
 
 
 def _refuse_kind(path: Path, page: "TiffPage") -> None:
     """Raises where the numbers of a page have a meaning that is not read here."""
-    kind, extra = page.photometric, tuple(page.extrasamples)
+    kind = page.photometric
     if PHOTOMETRIC not in page.tags:
         raise unreadable(path, "it does not say whether low is black or white", AS_NUMBERS)
     if page.subfiletype & TRANSPARENCY:
         raise unusable(path, "one of its pages is a transparency mask", "save it without", volumes=2)
     by_jpeg = kind == YCBCR and page.compression == JPEG  # which the decoder makes RGB
     if kind not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE) and not by_jpeg:
-        raise unreadable(path, f"its colours are {_name(kind)}", "save it as RGB or grey")
+        raise unreadable(path, f"its colours are {COLOURS.get(kind, _name(kind))}", "save it as RGB or grey")
     if page.dtype is None or page.dtype.kind not in "biuf":
         raise unreadable(
             path,
@@ -216,14 +227,14 @@ def _refuse_kind(path: Path, page: "TiffPage") -> None:
             "save it with 8, 16 or 32 bits",
         )
     n = 3 if kind in (RGB, YCBCR) else 1
-    if page.samplesperpixel > n and page.planarconfig == CHUNKY:
-        if page.samplesperpixel > n + 1 or extra[-1:] not in [(one,) for one in ALPHA]:
-            raise unusable(
-                path,
-                f"each pixel has {page.samplesperpixel} numbers, of which only {n} have a known meaning",
-                "save each channel as a file of its own, or grey or RGB alone",
-                volumes=page.samplesperpixel,
-            )
+    has_alpha = page.samplesperpixel == n + 1 and tuple(page.extrasamples)[-1:] in ALPHA
+    if page.planarconfig == CHUNKY and page.samplesperpixel > n and not has_alpha:
+        raise unusable(
+            path,
+            f"each pixel has {page.samplesperpixel} numbers, of which only {n} have a known meaning",
+            "save each channel as a file of its own, or grey or RGB alone",
+            volumes=page.samplesperpixel,
+        )
 
 
 def _refuse_holes(path: Path, tif: "TiffFile", page: "TiffPage") -> None:
@@ -236,9 +247,9 @@ def _refuse_holes(path: Path, tif: "TiffFile", page: "TiffPage") -> None:
         raise unreadable(path, f"{max(lacking, 1)} of {n} strips or tiles of a page are missing or cut")
 
 
-def _is_there(tif: "TiffFile", page: "TiffPage", n_bytes: int) -> bool:
-    """Whether a stack behind one page is in the file, one plane after another."""
-    return bool(page.is_contiguous) and page.dataoffsets[0] + n_bytes <= tif.filehandle.size
+def _is_there(tif: "TiffFile", page: "TiffPage", n: int) -> bool:
+    """Whether ``n`` planes of the size of one page are in the file, one after another."""
+    return bool(page.is_contiguous) and page.dataoffsets[0] + n * page.nbytes <= tif.filehandle.size
 
 
 def _n_channels(page: "TiffPage") -> int:
