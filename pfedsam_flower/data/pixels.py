@@ -91,7 +91,8 @@ def farthest(index: np.ndarray, here: np.ndarray, there: np.ndarray, steps: np.n
     away = there - here
     voxels = np.abs(np.linalg.solve(steps, away.T)).max(axis=0)
     mm = np.linalg.norm(away, axis=1)
-    worst = max(range(len(index)), key=lambda n: (round(voxels[n], 6), mm[n]))
+    # the first of those that are equal but for rounding, whatever the size of a voxel
+    worst = max(range(len(index)), key=lambda n: (round(voxels[n], 6), round(mm[n] / (mm.max() or 1.0), 6)))
     return Apart(float(voxels[worst]), float(mm[worst]), tuple(int(n) for n in index[worst]))
 
 
@@ -118,7 +119,8 @@ class Pixels:
     """One image or mask.
 
     Attributes:
-        values: float32 [slices, height, width, channels], channels 1 or 3, as stored (not scaled).
+        values: float32 [slices, height, width, channels], channels 1 or 3, the numbers that the file means
+            (not scaled to anything); of a mask those that are stored, in any type.
         grid: where they lie.
     """
 
