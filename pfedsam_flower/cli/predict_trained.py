@@ -27,8 +27,8 @@ OVERLAP = (
 def run(args: argparse.Namespace) -> int:
     """Masks of every input; the exit status.
 
-    1 when an input failed, whose sentence has then been said; 3 when files were passed over that may have been
-    meant; 0 otherwise.
+    1 when an input failed, whose sentence has then been said; 3 when files were passed over that may have
+    been meant; 0 otherwise.
     """
     from ..data.inputs import find_inputs
     from .render import say

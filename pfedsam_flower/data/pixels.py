@@ -1,5 +1,6 @@
 """Pixels of one file as every reader returns them, and how far two grids lie apart."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -24,9 +25,9 @@ class Grid:
     Attributes:
         shape: (slices, height, width).
         spacing_mm: (z, y, x), each above 0; None for formats that do not know it.
-        frame: origin (x, y, z) in mm and direction cosines (3 x 3, row by row); the origin alone where the
-            file gives no directions; None where it gives neither. x to the patient's left, y to the
-            back, z to the head.
+        frame: origin (x, y, z) in mm and direction cosines (3 x 3, row by row), x to the patient's left, y to
+            the back, z to the head; the origin alone where the file gives no directions, which other readers
+            take for identity; None where it gives neither.
         unit: of ``UNITS_MM``, in which the file states lengths; for who writes a file beside it.
     """
 
@@ -52,9 +53,7 @@ class Grid:
         """How far the corners lie apart; None for another shape, and where a file states no spacing."""
         if self.shape != other.shape or self.spacing_mm is None or other.spacing_mm is None:
             return None
-        frames = [one.frame for one in (self, other) if one.frame is not None]
-        whole = next((frame for frame in frames if len(frame) == 12), None)
-        here, there = (affine(_completed(one, frames, whole)) for one in (self, other))
+        here, there = affine(_with(self, other.frame)), affine(_with(other, self.frame))
         index = corners(self.shape)
         return farthest(index, place(here, index), place(there, index), here[:, :3])
 
@@ -91,7 +90,8 @@ def farthest(index: np.ndarray, here: np.ndarray, there: np.ndarray, steps: np.n
     away = there - here
     voxels = np.abs(np.linalg.solve(steps, away.T)).max(axis=0)
     mm = np.linalg.norm(away, axis=1)
-    worst = max(range(len(index)), key=lambda n: (round(voxels[n], 6), mm[n]))
+    # the first of those that are equal but for rounding, whatever the size of a voxel
+    worst = max(range(len(index)), key=lambda n: (round(voxels[n], 6), round(mm[n] / (mm.max() or 1.0), 6)))
     return Apart(float(voxels[worst]), float(mm[worst]), tuple(int(n) for n in index[worst]))
 
 
@@ -118,7 +118,8 @@ class Pixels:
     """One image or mask.
 
     Attributes:
-        values: float32 [slices, height, width, channels], channels 1 or 3, as stored (not scaled).
+        values: float32 [slices, height, width, channels], channels 1 or 3, the numbers that the file means
+            (not scaled to anything); of a mask those that are stored, in any type.
         grid: where they lie.
     """
 
@@ -131,14 +132,9 @@ class Pixels:
         return self.grid.spacing_mm
 
 
-def _completed(grid: Grid, frames: list[tuple[float, ...]], whole: tuple[float, ...] | None) -> Grid:
-    """The grid with what its file leaves open taken from the other one, so that it makes no difference."""
-    if not frames:
-        return grid
-    frame = grid.frame or frames[0]
-    if len(frame) == 3 and whole is not None:
-        frame = (*frame, *whole[3:])
-    return replace(grid, frame=frame)
+def _with(grid: Grid, frame: tuple[float, ...] | None) -> Grid:
+    """The grid, in the other one's frame where its file gives none, so that this makes no difference."""
+    return grid if grid.frame else replace(grid, frame=frame)
 
 
 def _cause(one: Grid, other: Grid) -> str:
@@ -148,12 +144,12 @@ def _cause(one: Grid, other: Grid) -> str:
     pairs = zip(one.spacing_mm, other.spacing_mm, one.shape, strict=True)
     if any(abs(a - b) / a * (n - 1) > TOLERANCE / 2 for a, b, n in pairs):
         return f"spacing {_times(one.spacing_mm)} and {_times(other.spacing_mm)} mm"
-    first, second = one.frame or (), other.frame or ()
-    turned = len(first) == len(second) == 12 and np.abs(np.subtract(first[3:], second[3:])).max()
+    first, second = affine(one), affine(other)
+    turned = np.abs(first[:, :3] / one.spacing_mm[::-1] - second[:, :3] / other.spacing_mm[::-1]).max()
     if turned * (max(one.shape) - 1) > TOLERANCE / 2:
         return "their axes point in other directions"
-    return f"their first voxels lie at {_times(first[:3])} and {_times(second[:3])} mm"
+    return f"their first voxels lie at {_times(first[:, 3])} and {_times(second[:, 3])} mm"
 
 
-def _times(numbers: tuple[float, ...]) -> str:
+def _times(numbers: Iterable[float]) -> str:
     return " x ".join(f"{n:g}" for n in numbers)

@@ -10,7 +10,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from .pixels import Grid
+from .pixels import Grid, affine
 
 VIEWS: dict[str, tuple[tuple[int, int], ...]] = {
     "axial": ((2, +1), (1, +1), (0, +1)),
@@ -100,7 +100,7 @@ def onto(grid: Grid, other: Grid) -> tuple[Slicing, str]:
         makes both differ, in words, empty when all voxels of one are those of the other.
     """
     difference = grid.difference(other)
-    if not difference or any(one.spacing_mm is None or len(one.frame or ()) != 12 for one in (grid, other)):
+    if not difference or any(one.spacing_mm is None or one.frame is None for one in (grid, other)):
         return AS_STORED, difference
     found = [(apart.voxels, way) for way in WAYS if (apart := grid.apart(turned(other, way)))]
     if not found:
@@ -112,13 +112,11 @@ def onto(grid: Grid, other: Grid) -> tuple[Slicing, str]:
 def turned(grid: Grid, slicing: Slicing) -> Grid:
     """The grid of ``to_slices(array, slicing)`` for an array stored on ``grid``, which states its place."""
     assert grid.spacing_mm is not None
-    assert grid.frame is not None
-    axes = list(slicing.axes)
+    axes, back, matrix = list(slicing.axes), np.array(slicing.flips), affine(grid)
     shape, spacing = np.array(grid.shape)[axes], np.array(grid.spacing_mm)[axes]
-    directions = np.reshape(grid.frame[3:], (3, 3))[:, ::-1][:, axes]  # columns in order of the array's axes
-    back = np.array(slicing.flips)
-    origin = grid.frame[:3] + directions @ (back * (shape - 1) * spacing)
-    directions = (directions * np.where(back, -1, 1))[:, ::-1]
+    steps = matrix[:, 2::-1][:, axes]  # columns in order of the array's axes
+    origin = matrix[:, 3] + steps @ (back * (shape - 1))
+    directions = (steps / spacing * np.where(back, -1, 1))[:, ::-1]
     frame = (*origin.tolist(), *directions.ravel().tolist())
     return replace(grid, shape=tuple(shape.tolist()), spacing_mm=tuple(spacing.tolist()), frame=frame)
 

@@ -108,3 +108,12 @@ def test_axes_of_other_lengths_are_turned_too(tmp_path):
     raw = read_case(pair(tmp_path, grid, (".mha", ".nii.gz"), way), LABELS)
     assert raw.mask.shape == grid.shape
     assert np.array_equal(raw.mask, read_case(pair(tmp_path, grid, (".mha", ".mha")), LABELS).mask)
+
+
+def test_a_mask_is_turned_onto_an_image_that_gives_an_origin_alone(tmp_path):
+    """Whoever drew the mask saw the image with its axes along the patient's."""
+    grid = Grid((4, 6, 8), (3.0, 0.8, 0.8), (10.0, 20, 30, *IDENTITY))
+    case = pair(tmp_path, grid, (".mha", ".nrrd"), WAYS[5])
+    expected = read_case(case, LABELS).mask
+    write_volume(case.image, np.ones(grid.shape, int), replace(grid, frame=grid.frame[:3]))
+    assert np.array_equal(read_case(case, LABELS).mask, expected)

@@ -293,10 +293,22 @@ def test_nrrd_spaces_of_the_patient_become_one(tmp_path, space, turned):
     assert read_image(path).grid.frame == pytest.approx(expected)
 
 
-def test_nrrd_voxels_in_several_files_are_named_as_such(tmp_path):
-    path = nrrd(tmp_path / "a.nhdr", f"{PLACE}\ndata file: LIST\na.raw\nb.raw")
-    with pytest.raises(DataError, match="several files"):
-        read_image(path)
-    path = nrrd(tmp_path / "b.nhdr", f"{PLACE}\ndata file: a%03d.raw 1 2 1")
-    with pytest.raises(DataError, match="several files"):
-        read_image(path)
+@pytest.mark.parametrize("name", ["LIST\na.raw\nb.raw", "LIST 2\na.raw", "a%03d.raw 1 2 1"])
+def test_voxels_in_several_files_are_refused_as_such(tmp_path, name):
+    refused(nrrd(tmp_path / "a.nhdr", f"{PLACE}\ndata file: {name}"), "several files")
+    path = metaimage(tmp_path / "a.mhd", "ElementSpacing = 1 1 1")
+    path.write_bytes(path.read_bytes().split(b"LOCAL")[0] + name.encode() + b"\n")
+    refused(path, "several files")
+
+
+@pytest.mark.parametrize("name", ["../raw/a.raw", "sub/a.raw"])
+def test_voxels_in_another_folder_are_found(tmp_path, name):
+    (tmp_path / "h/sub").mkdir(parents=True)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "h" / name).write_bytes(VALUES.tobytes())
+    path = metaimage(tmp_path / "h/a.mhd", "ElementSpacing = 1 1 1")
+    path.write_bytes(path.read_bytes().split(b"LOCAL")[0] + name.encode() + b"\n")
+    sizes = "NRRD0005\ntype: uint16\ndimension: 3\nsizes: 4 3 2\nendian: little\nencoding: raw\n"
+    (tmp_path / "h/a.nhdr").write_text(f"{sizes}{PLACE}\ndata file: {name}\n")
+    for file in (path, tmp_path / "h/a.nhdr"):
+        np.testing.assert_array_equal(read_image(file).values[..., 0], VALUES)

@@ -30,7 +30,10 @@ def test_two_references_of_one_name_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"PFS-202.*more than one reference: a.png and a.tif"):
         find_inputs(tmp_path / "images", tmp_path / "masks").inputs
     (tmp_path / "masks" / "a.tif").unlink()
-    assert find_inputs(tmp_path / "images", tmp_path / "masks").inputs[0].reference == tmp_path / "masks" / "a.png"
+    assert (
+        find_inputs(tmp_path / "images", tmp_path / "masks").inputs[0].reference
+        == tmp_path / "masks" / "a.png"
+    )
 
 
 def test_single_dicom_pictures_are_taken_one_by_one_and_a_series_as_one(tmp_path):
@@ -46,4 +49,6 @@ def test_single_dicom_pictures_are_taken_one_by_one_and_a_series_as_one(tmp_path
     damaged.write_bytes(damaged.read_bytes()[:-9])
     assert len(find_inputs(tmp_path / "x-ray").inputs) == 3, "it gets its sentence when it is read"
     write_series(tmp_path / "x-ray", np.zeros((3, 4, 4), np.uint16), "s")
-    assert [one.name for one in find_inputs(tmp_path / "x-ray").inputs] == ["x-ray"], "no slice is passed over"
+    assert [one.name for one in find_inputs(tmp_path / "x-ray").inputs] == ["x-ray"], (
+        "no slice is passed over"
+    )

@@ -1,6 +1,5 @@
 """Folders → cases, with all findings at once."""
 
-import logging
 import shutil
 from pathlib import Path
 

@@ -65,6 +65,8 @@ def test_what_a_file_does_not_say_is_not_compared():
     assert GRID.difference(replace(GRID, spacing_mm=None, frame=None)) == ""
     assert GRID.difference(replace(GRID, frame=GRID.frame[:3])) == ""
     assert "first voxels" in GRID.difference(replace(GRID, frame=(0.0, 0, 0)))
+    back = replace(GRID, frame=(*GRID.frame[:3], 1, 0, 0, 0, -1, 0, 0, 0, 1))
+    assert "directions" in back.difference(replace(GRID, frame=GRID.frame[:3])), "others take it for identity"
     assert "spacing" in GRID.difference(replace(GRID, spacing_mm=(3.0, 1.0, 1.0), frame=None))
 
 

@@ -50,7 +50,7 @@ def read_stored(path: Path) -> Pixels:
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
-    fields, _ = _checked(path)
+    fields, _, _ = _checked(path)
     return itk.grid(path, IMAGE_IO, _stated(fields))
 
 
@@ -60,15 +60,14 @@ def check(path: Path) -> dict[str, str]:
     Raises:
         DataError: PFS-204 when there are more or fewer, or they are stored in a way that is not read.
     """
-    fields, start = _checked(path)
+    fields, voxels, start = _checked(path)
     sizes = [int(n) for n in fields.get("DimSize", "").split()]
-    kind, name = fields.get("ElementType", ""), fields["ElementDataFile"]
+    kind = fields.get("ElementType", "")
     size = TYPES.get(kind.removeprefix("MET_").removesuffix("_ARRAY"))
     if min(sizes, default=0) < 1 or str(len(sizes)) != fields.get("NDims") or size is None:
         raise unreadable(path, f"its header has sizes {sizes} of type {kind!r}")
     if fields.get("BinaryData", "True").lower() != "true" or int(fields.get("HeaderSize", "0")):
         raise unreadable(path, "its voxels are text or behind a header", "save it as one binary .mha file")
-    voxels, start = (path, start) if name.upper() == "LOCAL" else (counting.voxel_file(path, name), 0)
     packed = fields.get("CompressedData", "False").lower() == "true"
     stated, stored = fields.get("CompressedDataSize", "0"), counting.raw(voxels, start)
     if packed and int(stated) != stored:  # MetaIO would unpack less, or nothing, in silence
@@ -90,8 +89,8 @@ def detached(path: Path) -> str:
     return "" if name.upper() == "LOCAL" else name
 
 
-def _checked(path: Path) -> tuple[dict[str, str], int]:
-    """The header and where it ends, once it does not contradict itself."""
+def _checked(path: Path) -> tuple[dict[str, str], Path, int]:
+    """The header, the file of the voxels and where in it they begin; refused where it contradicts itself."""
     fields, end = _header(path)
     for names in (ORIGINS, ORIENTATIONS, BYTE_ORDERS):
         said = {name: fields[name] for name in names if name in fields}
@@ -105,7 +104,8 @@ def _checked(path: Path) -> tuple[dict[str, str], int]:
     slope, offset = _scale(fields)
     if not (isfinite(slope) and isfinite(offset) and slope):
         raise unreadable(path, f"its header scales its values by {slope:g} and adds {offset:g}")
-    return fields, end
+    name = fields["ElementDataFile"]
+    return (fields, path, end) if name.upper() == "LOCAL" else (fields, counting.voxel_file(path, name), 0)
 
 
 def _stated(fields: dict[str, str]) -> itk.Stated:

@@ -62,7 +62,8 @@ def _grid(path: Path, header: Header) -> Grid:
 
 
 def _stored(path: Path) -> tuple[Header, Pixels]:
-    header, whole = check(path)
+    whole = bytearray()
+    header = check(path, whole)
     place = _grid(path, header)
     if header.kind[1:] == COLOUR:
         return header, Pixels(
@@ -75,23 +76,25 @@ def _stored(path: Path) -> tuple[Header, Pixels]:
     return header, Pixels(np.moveaxis(numbers, 0, -1), place)
 
 
-def check(path: Path) -> tuple[Header, bytearray]:
-    """The header, and the whole file unpacked, once it has as many bytes as the header promises.
+def check(path: Path, into: bytearray | None = None) -> Header:
+    """The header, once the file has as many bytes as it promises.
+
+    Args:
+        into: takes the whole file, unpacked.
 
     Raises:
         DataError: PFS-204 when it has more or fewer, or the header contradicts itself.
     """
     header = _checked(path)
-    promised = header.start + prod(header.sizes) * header.bytes
-    whole, found = bytearray(), 0
+    promised, found = header.start + prod(header.sizes) * header.bytes, 0
     with _open(path) as file:
         while chunk := file.read(CHUNK):
             found += len(chunk)
-            if found <= promised:  # of a file that is too long the rest is only counted
-                whole += chunk
+            if into is not None and found <= promised:  # of a file that is too long the rest is only counted
+                into += chunk
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes, the file has {found}")
-    return header, whole
+    return header
 
 
 def _checked(path: Path) -> Header:

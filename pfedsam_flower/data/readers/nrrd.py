@@ -55,8 +55,7 @@ def read_stored(path: Path) -> Pixels:
 
 def grid(path: Path) -> Grid:
     """The grid from the header alone."""
-    fields, _ = _header(path)
-    _check_axes(path, fields)
+    fields, _, _ = _checked(path)
     return itk.grid(path, IMAGE_IO, _stated(path, fields))
 
 
@@ -66,7 +65,7 @@ def check(path: Path) -> dict[str, str]:
     Raises:
         DataError: PFS-204 when there are more or fewer, or they are encoded in a way that is not read.
     """
-    fields, start = _header(path)
+    fields, voxels, start = _checked(path)
     sizes = [int(n) for n in fields.get("sizes", "").split()]
     kind, encoding = fields.get("type", ""), fields.get("encoding", "").lower()
     if min(sizes, default=0) < 1 or str(len(sizes)) != fields.get("dimension") or kind not in TYPES:
@@ -75,9 +74,6 @@ def check(path: Path) -> dict[str, str]:
         raise unreadable(path, f"its voxels are encoded as {encoding!r}", "save it as raw or gzip")
     if int(fields.get("lineskip", "0")) or int(fields.get("byteskip", "0")):
         raise unreadable(path, "its header skips lines or bytes of the voxel file", "save it without skips")
-    _check_axes(path, fields)
-    name = fields.get("datafile")
-    voxels, start = (path, start) if name is None else (counting.voxel_file(path, name), 0)
     promised, found = prod(sizes) * TYPES[kind], ENCODINGS[encoding](voxels, start)
     if found != promised:
         raise unreadable(path, f"its header promises {promised} bytes of voxels, {voxels.name} has {found}")
@@ -91,6 +87,14 @@ def detached(path: Path) -> str:
         DataError: PFS-204 no header, OSError: it cannot be read.
     """
     return _header(path)[0].get("datafile", "")
+
+
+def _checked(path: Path) -> tuple[dict[str, str], Path, int]:
+    """The header, the file of the voxels, and where in it they begin."""
+    fields, end = _header(path)
+    _check_axes(path, fields)
+    name = fields.get("datafile")
+    return (fields, path, end) if name is None else (fields, counting.voxel_file(path, name), 0)
 
 
 def _check_axes(path: Path, fields: dict[str, str]) -> None:

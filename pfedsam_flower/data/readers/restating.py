@@ -4,25 +4,30 @@ It writes millimetres, identity and 0 where nothing is known. What an image leav
 too, and both state lengths in one unit, so that a viewer lays one over the other.
 """
 
+from pathlib import Path
+
 from ..pixels import UNITS_MM, Grid
 from . import nifti_header
 
 DATA = b"ElementDataFile = LOCAL\n"
 
 
-def in_nifti(whole: bytes, grid: Grid, unit: str) -> bytes:
-    """With the unit, and without orientation where there is none."""
+def in_nifti(path: Path, grid: Grid, unit: str) -> None:
+    """The unit, and no orientation where there is none; for a file that is not packed."""
     codes = {name: code for code, name in nifti_header.UNITS.items()}
-    body = bytearray(whole)
-    body[nifti_header.UNITS_AT] = body[nifti_header.UNITS_AT] & ~nifti_header.LENGTH_BITS | codes[unit]
-    if grid.frame is None:
-        body[nifti_header.QFORM_CODE : nifti_header.QFORM_CODE + 4] = bytes(4)  # the sform's code as well
-    return bytes(body)
+    with path.open("r+b") as file:
+        file.seek(nifti_header.UNITS_AT)
+        others = file.read(1)[0] & ~nifti_header.LENGTH_BITS
+        file.seek(nifti_header.UNITS_AT)
+        file.write(bytes([others | codes[unit]]))
+        if grid.frame is None:
+            file.seek(nifti_header.QFORM_CODE)
+            file.write(bytes(4))  # the sform's code as well
 
 
-def in_nrrd(whole: bytes, grid: Grid, unit: str) -> bytes:
-    """Without directions spacings and axis minimums, which stand in no space."""
-    head, voxels = whole.split(b"\n\n", 1)
+def in_nrrd(path: Path, grid: Grid, unit: str) -> None:
+    """The unit, and without directions spacings and axis minimums, which stand in no space."""
+    head, voxels = path.read_bytes().split(b"\n\n", 1)
     lines, frame = head.decode().split("\n"), grid.frame or ()
     units = [f'"{unit}"'] * 3 if unit != "mm" else []
     dropped: tuple[str, ...] = ()
@@ -38,12 +43,12 @@ def in_nrrd(whole: bytes, grid: Grid, unit: str) -> bytes:
         dropped = ("space directions",) if frame else ("space",)
     lines = [line for line in lines if not line.startswith(dropped)]
     lines += [f"{name}: {value}" for name, value in fields.items() if value]
-    return "\n".join(lines).encode() + b"\n\n" + voxels
+    path.write_bytes("\n".join(lines).encode() + b"\n\n" + voxels)
 
 
-def in_metaimage(whole: bytes, grid: Grid, unit: str) -> bytes:
-    """Without the lines that say what is not known, and with the unit."""
-    head, voxels = whole.split(DATA, 1)
+def in_metaimage(path: Path, grid: Grid, unit: str) -> None:
+    """The unit, and no line that says what is not known."""
+    head, voxels = path.read_bytes().split(DATA, 1)
     dropped: tuple[str, ...] = () if grid.spacing_mm else ("ElementSpacing",)
     if len(grid.frame or ()) != 12:
         dropped += ("TransformMatrix", "CenterOfRotation", "AnatomicalOrientation")
@@ -52,7 +57,7 @@ def in_metaimage(whole: bytes, grid: Grid, unit: str) -> bytes:
     lines = [line for line in head.decode().splitlines(keepends=True) if not line.startswith(dropped)]
     if unit != "mm":
         lines.append(f"DistanceUnits = {unit}\n")
-    return "".join(lines).encode() + DATA + voxels
+    path.write_bytes("".join(lines).encode() + DATA + voxels)
 
 
 def _listed(lengths_mm: tuple[float, ...], unit: str, n_lead: int) -> str:

@@ -6,6 +6,7 @@ whole new one, never a part.
 
 import gzip
 import os
+import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,12 @@ class Format:
 
     Attributes:
         units: of lengths, in which it can state a grid.
-        restated: the whole file with its header made to say what the grid does.
+        restate: makes its header say what the grid does.
         check: refuses a file that came out short.
     """
 
     units: Collection[str]
-    restated: Callable[[bytes, Grid, str], bytes]
+    restate: Callable[[Path, Grid, str], None]
     check: Callable[[Path], object]
 
 
@@ -93,11 +94,22 @@ def _write(path: Path, values: np.ndarray, grid: Grid, suffix: str) -> None:
     plain = path.with_name(path.name.removesuffix(".gz"))
     try:
         sitk.WriteImage(image, str(plain), plain == path)
-        whole = FORMATS[suffix].restated(plain.read_bytes(), grid, unit)
-        path.write_bytes(whole if plain == path else gzip.compress(whole, 6, mtime=0))
+        FORMATS[suffix].restate(plain, grid, unit)
+        if plain != path:
+            _pack(plain, path)
     finally:
         if plain != path:
             plain.unlink(missing_ok=True)
+
+
+def _pack(plain: Path, path: Path) -> None:
+    """As .gz, without name and time: the same volume gives the same bytes."""
+    with (
+        plain.open("rb") as whole,
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(whole, packed)
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:
