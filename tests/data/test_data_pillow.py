@@ -133,14 +133,28 @@ def test_bmp_of_every_kind(tmp_path, values, depth, palette, options):
 
 def test_bmp_that_would_be_read_wrong_is_refused(tmp_path):
     black_white = [(0, 0, 0), (255, 255, 255)]  # Pillow would take eight bits for eight pixels
-    refused(save_bmp(tmp_path / "a.bmp", LABELS % 2, 8, black_white), "8 bits with so few greys")
-    refused(save_bmp(tmp_path / "b.bmp", LABELS, 4, GREYS[:16]), "4 bits with so few greys")
+    refused(save_bmp(tmp_path / "a.bmp", LABELS % 2, 8, black_white), "8 bits with such a palette")
+    refused(save_bmp(tmp_path / "b.bmp", LABELS, 4, GREYS[:16]), "4 bits with such a palette")
+    refused(save_bmp(tmp_path / "h.bmp", LABELS % 2, 1, GREYS), "1 bits with such a palette")
     words = np.pad(LABELS[::-1], ((0, 0), (0, 1))).astype("<u2").tobytes()
     refused(save_bmp(tmp_path / "c.bmp", LABELS, 16, body=words), "5 or 6 bits")
     refused(save_bmp(tmp_path / "d.bmp", LABELS, 24, compression=4, body=b"\xff\xd8"), "compression")
     for name, body in (("e", rle8(LABELS)[:40]), ("f", rle8(LABELS)[:40] + b"\0\1")):
         refused(save_bmp(tmp_path / f"{name}.bmp", LABELS, 8, GREYS, compression=1, body=body), "not enough")
     refused(save_bmp(tmp_path / "g.bmp", LABELS, 8, GREYS, body=bytes(20)), "truncated")
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_bmp_of_os_2(tmp_path, depth):
+    values = LABELS & (2**depth - 1)
+    plain = save_bmp(tmp_path / "a.bmp", values, depth, GREYS if depth == 8 else [GREYS[0], GREYS[255]])
+    body = plain.read_bytes()
+    start, n = int.from_bytes(body[10:14], "little"), 2**depth
+    palette = b"".join(body[54 + 4 * k : 57 + 4 * k] for k in range(n))
+    header = struct.pack("<IHHHH", 12, LABELS.shape[1], LABELS.shape[0], 1, depth)
+    new = b"BM" + struct.pack("<IHHI", 0, 0, 0, 26 + 3 * n) + header + palette + body[start:]
+    (tmp_path / "b.bmp").write_bytes(new)
+    np.testing.assert_array_equal(read_mask(tmp_path / "b.bmp")[0][0], values)
 
 
 def test_a_moving_png_and_a_turned_one_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """TIFF: every slice or none, images as they are seen, masks as they are stored."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image
 
-from pfedsam_flower.data.readers import read_grid, read_image, read_mask
+from pfedsam_flower.data.readers import read_grid, read_image, read_mask, tiff
 from pfedsam_flower.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -157,6 +158,13 @@ def test_a_description_that_promises_other_pages_is_refused(tmp_path):
         tif.write(three[0], photometric="minisblack")
         tif.write(three[1], photometric="minisblack")
     refused(path, "it holds 2 images")
+
+
+def test_a_list_of_pages_that_runs_in_a_circle_ends():
+    first, second = SimpleNamespace(offset=8), SimpleNamespace(offset=200)
+    assert tiff._pages(SimpleNamespace(pages=[first, second])) == [first, second]
+    with pytest.raises(ValueError, match="circle"):
+        tiff._pages(SimpleNamespace(pages=iter([first, second, first])))
 
 
 def test_strips_that_are_missing_or_short_are_refused(tmp_path):

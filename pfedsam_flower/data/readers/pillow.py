@@ -24,7 +24,8 @@ KINDS: dict[str, type[ImageFile.ImageFile]] = {
 }
 ORIENTATION = 274  # EXIF
 SCALED = {"L;2": 85, "L;4": 17}  # Pillow stretches greys of two and four bits to eight
-BMP_DEPTH, BMP_PIXELS = 28, 10  # where a BMP says its bits per pixel, and where its pixels begin
+BMP_HEADER, BMP_PIXELS = 14, 10  # where a BMP says how long its header is, and where its pixels begin
+OLD_HEADER = 12  # of OS/2, with shorter numbers
 BITS = {"1": 1, "L": 8}
 
 
@@ -91,9 +92,11 @@ def _checked(path: Path) -> Iterator[ImageFile.ImageFile]:
 def _refuse_misread(path: Path, image: ImageFile.ImageFile) -> None:
     """Pillow takes the depth of a BMP with a grey palette from the palette's length."""
     with path.open("rb") as file:
-        depth = int.from_bytes(file.read(BMP_DEPTH + 2)[BMP_DEPTH:], "little")
-    if image.tile[0].codec_name == "raw" and image.mode in BITS and depth != BITS[image.mode] and depth > 2:
-        raise unreadable(path, f"a BMP of {depth} bits with so few greys cannot be read", "save it as PNG")
+        head = file.read(BMP_HEADER + 16)
+    at = BMP_HEADER + (10 if head[BMP_HEADER] == OLD_HEADER else 14)
+    depth = int.from_bytes(head[at : at + 2], "little")
+    if image.tile[0].codec_name == "raw" and BITS.get(image.mode, depth) != depth:
+        raise unreadable(path, f"a BMP of {depth} bits with such a palette cannot be read", "save it as PNG")
 
 
 def _image(image: ImageFile.ImageFile) -> np.ndarray:

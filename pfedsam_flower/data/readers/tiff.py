@@ -58,7 +58,7 @@ def read_stored(path: Path) -> Pixels:
             certain the labels; else as ``read``.
     """
     with _opened(path) as tif:
-        for page in tif.pages:
+        for page in _pages(tif):
             if page.compression not in LOSSLESS:
                 raise lossy(path, f"{_name(page.compression)} compression, which is inside this TIFF,")
         page, values = _stack(path, tif)
@@ -133,7 +133,7 @@ def _series(path: Path, tif: "TiffFile") -> "list[TiffPageSeries]":
 
     It is one series, or as many of one slice each as were written one by one.
     """
-    pages = [cast("TiffPage", page) for page in tif.pages]
+    pages = _pages(tif)
     for page in pages:
         refuse_turned(path, page.tags.valueof(ORIENTATION))
         _refuse_kind(path, page)
@@ -171,6 +171,16 @@ def _series(path: Path, tif: "TiffFile") -> "list[TiffPageSeries]":
     for one in series:
         _refuse_axes(path, one)
     return series
+
+
+def _pages(tif: "TiffFile") -> "list[TiffPage]":
+    """The pages in their order; a damaged list of them can run in a circle, for ever."""
+    pages: dict[int, TiffPage] = {}
+    for page in tif.pages:
+        if page.offset in pages:
+            raise ValueError("its list of pages runs in a circle")
+        pages[page.offset] = cast("TiffPage", page)
+    return list(pages.values())
 
 
 def _manner(page: "TiffPage") -> tuple[object, ...]:
