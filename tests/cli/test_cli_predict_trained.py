@@ -152,18 +152,37 @@ def test_a_folder_with_a_damaged_file(ended, tmp_path, capsys):
     assert captured.err.count("PFS-204") == 2
     assert f"where: {source / 'a.png'}" in captured.err
     assert f"where: {source / 'd.nii.gz'}" in captured.err
-    first, b, c, last = captured.out.splitlines()
+    first, b, c, last, sum_, notes = captured.out.splitlines()
     assert first == "global model, federation test, round 1: global 1.00"
     assert b.startswith("b: organ ")
     assert b.endswith(str(out / "b.png"))
     assert " ml; lesion " in c
     assert last == f"2 of 4 written to {out}; values in {out / 'labels.json'}"
+    assert sum_ == f"5 files below {source}: 4 used, 1 passed over"
+    assert notes == "  1 of a format that is not read: notes.txt"
     each = [f"{folder}{name}" for folder in ("probabilities/organ/", "probabilities/lesion/") for name in
             ("b.tif", "c.nii.gz")]  # fmt: skip
     assert files(out) == {"labels.json", "b.png", "c.nii.gz", *each}
     labels = json.loads((out / "labels.json").read_text())
     assert labels["labels"] == {"background": 0, "organ": 1, "lesion": 2}
     assert (labels["model"], labels["site"], labels["round"]) == ("global", None, 1)
+
+
+def test_what_is_passed_over_is_told_and_makes_the_exit_status(ended, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "p7" / "today").mkdir(parents=True)
+    picture = (np.random.default_rng(0).random((30, 44)) * 255).astype(np.uint8)
+    for name in ("a.BMP", "p7/today/b.png"):
+        Image.fromarray(picture).save(source / name)
+    (source / ".DS_Store").write_bytes(b"")
+    assert predict(ended, source, out / "1", "--model", "global") == 0, "a viewer's file is nobody's data"
+    (source / "p7" / "c.webp").write_bytes(b"")
+    assert predict(ended, source, out / "2", "--model", "global") == 3
+    assert "2 used, 2 passed over" in capsys.readouterr().out
+    assert predict(ended, source, out / "3", "--model", "global", "--json") == 3
+    told = json.loads(capsys.readouterr().out)["passed_over"]
+    assert told == {"system": [str(source / ".DS_Store")], "format": [str(source / "p7" / "c.webp")]}
+    assert files(out / "2") == {"labels.json", "a.png", "p7-today-b.png"}
 
 
 def test_on_a_terminal_a_bar_counts_slices(ended, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Every file below a data folder is used, passed over with a reason, or in a finding."""
 
 import itertools
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,12 @@ def build(root, names, series):
     folder = root / str(next(folder_numbers))
     for sub in ("images", "masks"):
         (folder / sub).mkdir(parents=True)
-    for name in names:
-        if not (folder / name).is_dir():
+    for name in sorted(names):
+        with suppress(OSError):  # a name may be that of another's folder
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(b"")
     for place in series:
-        if not (folder / place).is_file():
+        with suppress(OSError):
             write_series(folder / place, np.zeros((2, 4, 4), np.uint16))
     return folder
 

@@ -174,7 +174,7 @@ def test_a_directory_beside_a_series_is_passed_over(tmp_path):
     medium.mkdir()
     folder.rename(medium / "IMAGES")
     shutil.copy(medium / "IMAGES/DICOMDIR", medium)
-    assert [one.path.name for one in find_inputs(medium)] == ["IMAGES"]
+    assert [one.path.name for one in find_inputs(medium).inputs] == ["IMAGES"]
 
 
 def test_names_say_nothing(tmp_path):
@@ -182,7 +182,7 @@ def test_names_say_nothing(tmp_path):
     for name, path in zip(("IM000001", "a.IMA", "b", "c.dicom", "1", "d.dcm"), folder.iterdir(), strict=True):
         path.rename(folder / name)
     np.testing.assert_array_equal(read_image(folder).values[..., 0], VALUES - 1024.0)
-    assert [one.path for one in find_inputs(folder)] == [folder]
+    assert [one.path for one in find_inputs(folder).inputs] == [folder]
 
 
 @pytest.mark.parametrize(("name", "stem"), [("IM000001", "IM000001"), ("p1.IMA", "p1"), ("i.123", "i.123")])
@@ -191,7 +191,7 @@ def test_one_picture_of_any_name(tmp_path, name, stem):
     save_slice(tmp_path / "other.dcm", VALUES[0], FRAME[:3], series="9", ImagePositionPatient=None)
     assert (suffix_of(tmp_path / name), stem_of(tmp_path / name)) == (".dcm", stem)
     np.testing.assert_array_equal(read_image(tmp_path / name).values[0, ..., 0], VALUES[0] - 1024.0)
-    assert {one.name for one in find_inputs(tmp_path)} == {stem, "other"}
+    assert {one.name for one in find_inputs(tmp_path).inputs} == {stem, "other"}
 
 
 def test_the_size_of_pixels(tmp_path):

@@ -28,7 +28,7 @@ def test_two_references_of_one_name_are_refused(tmp_path):
     for name in ("images/a.png", "masks/a.png", "masks/a.tif"):
         picture(tmp_path / name)
     with pytest.raises(DataError, match=r"PFS-202.*more than one reference: a.png and a.tif"):
-        find_inputs(tmp_path / "images", tmp_path / "masks").inputs
+        find_inputs(tmp_path / "images", tmp_path / "masks")
     (tmp_path / "masks" / "a.tif").unlink()
     assert (
         find_inputs(tmp_path / "images", tmp_path / "masks").inputs[0].reference
