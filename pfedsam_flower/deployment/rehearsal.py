@@ -27,6 +27,7 @@ from ..settings.sources import to_flat
 from ..site.files import locked
 from . import flower
 from .processes import MARKER, Program, check_alive, end_all, last_lines, start
+from .proxies import without_proxies
 
 Engine = Literal["deployment", "simulation"]
 HEALTH_LIMIT_S = 90.0
@@ -167,7 +168,7 @@ def _make_folders(folder: Path) -> None:
 
 def _environment(folder: Path, temporary: Path) -> dict[str, str]:
     """This process's environment, without anything that leaves the machine, on this very code."""
-    return os.environ | {
+    return without_proxies(os.environ) | {
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -179,8 +180,6 @@ def _environment(folder: Path, temporary: Path) -> dict[str, str]:
             filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])
         ),
         "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
         "PFEDSAM_SITES": str(folder / "flower" / "sites.toml"),
         MARKER: str(folder),
     }

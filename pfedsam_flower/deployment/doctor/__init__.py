@@ -53,7 +53,7 @@ def _no_certificate(subject: Subject) -> str:
 
 
 def _link(subject: Subject) -> network.Link:
-    return network.link_of(subject.superlink, subject.insecure, subject.roots)
+    return network.link_of(subject.superlink, subject.insecure, subject.roots, subject.environment)
 
 
 def _run_folder(subject: Subject) -> Path:
@@ -91,7 +91,10 @@ CHECKS: dict[str, Check] = {
     "certificates": Check(
         lambda s: certificates.files(s.roots, s.certificates, s.role), unless=_no_certificate
     ),
-    "address": Check(lambda s: network.reach(s.superlink, s.insecure, s.roots), unless=_no_superlink),
+    "proxy": Check(lambda s: network.proxy(s.environment)),
+    "address": Check(
+        lambda s: network.reach(s.superlink, s.insecure, s.roots, s.environment), unless=_no_superlink
+    ),
     "tls": Check(lambda s: network.tls(_link(s)), after=("address",)),
     "superlink": Check(lambda s: network.flower(_link(s)), after=("tls",)),
     "exposure": Check(lambda s: network.exposure(_link(s)), after=("superlink",)),

@@ -1,5 +1,6 @@
 """Who is examined, and what an examination says."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from ...errors import PfedsamError, SettingsError
 from ...settings.run import CoordinatorSettings, RunSettings
 from ...settings.site import SiteSettings
 from ...settings.sources import findings, read_site, refuse, split_coordinator
+from .. import proxies
 
 Role = Literal["site", "coordinator"]
 Status = Literal["ok", "warning", "failed", "skipped"]
@@ -77,6 +79,16 @@ class Subject:
         """Path of the backbone's weights on this side; empty: those inside the package."""
         own = self.site or self.coordinator
         return own.checkpoint if own else ""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of what will ask the SuperLink: this shell's, and what ``pfedsam site start`` adds to it.
+
+        It is by ``site start`` that a site is started whose file names the SuperLink.
+        """
+        if self.site is None or not self.superlink or self.superlink != self.site.superlink:
+            return os.environ
+        return os.environ | proxies.direct(os.environ, *proxies.OWN_PROCESSES)
 
     def known_run(self) -> RunSettings:
         """The run's settings, for checks that come after the one that they can be read."""
