@@ -180,6 +180,7 @@ def _environment(folder: Path, temporary: Path) -> dict[str, str]:
             filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])
         ),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",  # of logs, whatever this terminal can show
         "PFEDSAM_SITES": str(folder / "flower" / "sites.toml"),
         MARKER: str(folder),
     }

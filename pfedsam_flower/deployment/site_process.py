@@ -92,6 +92,7 @@ def environment(site: SiteSettings, base: dict[str, str]) -> dict[str, str]:
         "FLWR_HOME": str(control / "flower"),
         "PATH": os.pathsep.join([str(control / "bin"), str(flower.PROGRAMS), base.get("PATH", "")]),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
         LAUNCHER: "1",
         MARKER: str(control),
     }
