@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,19 +86,22 @@ def run(args: argparse.Namespace) -> int:
     from ..settings.sources import read_site
 
     site = read_site(args.file, args.site_name)
-    return int(
-        {
-            "start": _start,
-            "review": _review,
-            "approve": _approve,
-            "pause": _pause,
-            "resume": _resume,
-            "leave": _leave,
-            "reset": _reset,
-            "adopt": _adopt,
-            "sent": _sent,
-        }[args.action](site, args)
-    )
+    actions = {
+        "start": _start,
+        "review": _review,
+        "approve": _approve,
+        "pause": _pause,
+        "resume": _resume,
+        "leave": _leave,
+        "reset": _reset,
+        "adopt": _adopt,
+        "sent": _sent,
+    }
+    before = os.umask(0o077)  # what is written for a site is for its account alone
+    try:
+        return int(actions[args.action](site, args))
+    finally:
+        os.umask(before)
 
 
 def _reset(site: "SiteSettings", args: argparse.Namespace) -> int:
@@ -223,7 +227,10 @@ def _approve(site: "SiteSettings", args: argparse.Namespace) -> int:
         say(f"{one.request.hash[:16]} is not approved any more")
         return 0
     until = f"until {one.expires[:16]} UTC" if one.expires else "until it is withdrawn (--expires 0)"
-    say(f"{one.request.hash[:16]} may run here {until}; ask the coordinator to start the run again")
+    say(
+        f"{one.request.hash[:16]} may run here {until}; a run that waits for its sites goes on by itself, "
+        "one that has ended is started again by the coordinator"
+    )
     return 0
 
 

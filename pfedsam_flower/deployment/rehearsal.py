@@ -163,6 +163,7 @@ def _make_folders(folder: Path) -> None:
         (folder / name).mkdir()
     for old in folder.glob("state.db*"):
         old.unlink()
+    (folder / "state.db").touch(mode=0o600)  # SQLite gives the files beside it the same rights
     (folder / "work").mkdir(exist_ok=True)
 
 

@@ -18,7 +18,7 @@ from ..settings.site import SiteSettings
 from ..settings.sources import refuse, to_flat
 from ..site.consent import LEFT, check_willing, control_folder
 from ..site.files import locked, write_whole
-from . import flower, proxies
+from . import flower, proxies, rights
 from .keys import one_certificate
 from .processes import MARKER, Program, end_all
 from .rehearsal import free_port
@@ -161,13 +161,15 @@ def keep_running(site: SiteSettings, options: list[str], say: Say) -> None:
     Raises:
         ConsentError: PFS-703 when the site has left.
         SettingsError: PFS-102 when Flower's client would end at a web proxy that the environment names.
-        StoreError: PFS-604 when another process holds the site, or its folder cannot be written.
+        StoreError: PFS-604 when another process holds the site, or its folder cannot be written; PFS-606 when
+            others could change its state folder or approvals, or read its key.
     """
     control = control_folder(site)
     env = environment(site, dict(os.environ))
     _check_not_left(site)
     say(passed_on(f"http{'' if '--insecure' in options else 's'}://{site.superlink}/", env))
     with locked(control), _until_told() as told:
+        rights.refuse(rights.of_site(site), site.state)
         end_all(str(control))  # of a start that was killed and could not clean up
         write_programs(site)
         write_whole(control / "node.toml", node_config(site).encode())

@@ -76,6 +76,7 @@ CHECKS: dict[str, Check] = {
     "site settings": Check(folders.site_settings, SITE),
     "data": Check(lambda s: folders.data(s.known_site(), s.known_run()), SITE, SETTINGS),
     "state folder": Check(lambda s: folders.writable(Path(s.known_site().state)), SITE, ("site settings",)),
+    "rights": Check(folders.rights, after=("run settings",)),
     "run folder": Check(lambda s: folders.writable(_run_folder(s)), COORDINATOR, ("run settings",)),
     "lock": Check(lambda s: folders.lock(s.known_site(), s.known_run()), SITE, (*SETTINGS, "state folder")),
     "disk": Check(
