@@ -33,7 +33,8 @@ ACTIONS = {
     "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
 }
 MB = 1_000_000
-LONGEST_TEXT = 40
+LONGEST_TEXT, LONGEST_PROJECT = 40, 500
+"""Lines that are shown of a Python file, and of pyproject.toml."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -195,12 +196,13 @@ def _show_review(found: "object") -> None:
         say(f"  It has no code of its own; {printable(bundle.app)} calls what is installed here.")
     for file in bundle.files:
         lines = file.text.splitlines()
-        if file.name.endswith(".py"):
+        longest = LONGEST_TEXT if file.name.endswith(".py") else LONGEST_PROJECT
+        if file.name.endswith(".py") or file.name == "pyproject.toml":
             say(f"\n  {printable(file.name)}")
-            for line in lines[:LONGEST_TEXT]:
+            for line in lines[:longest]:
                 say(f"    {printable(line)}")
-            if len(lines) > LONGEST_TEXT:
-                say(f"    … and {len(lines) - LONGEST_TEXT} lines more, in the state folder")
+            if len(lines) > longest:
+                say(f"    … and {len(lines) - longest} lines more, in the state folder")
     if found.changed is not None:
         say(
             "\nChanged since the last approval"

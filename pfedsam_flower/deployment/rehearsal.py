@@ -9,13 +9,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from ..errors import FederationError, StoreError
 from ..settings.site import SiteSettings
 from ..settings.sources import to_flat
 from ..site.files import locked
-from . import flower
+from . import database, flower
 from .processes import MARKER, Program, check_alive, end_all, last_lines, start
 from .proxies import without_proxies
 
@@ -138,6 +139,8 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
         finally:
             with _undisturbed():
                 end_all(str(folder), link.programs)
+                with suppress(OSError, sqlite3.Error):  # what was sent is in the history and at the sites
+                    database.forget(folder / "state.db", anew=True)
 
 
 def _check_ours(folder: Path) -> None:
@@ -163,7 +166,6 @@ def _make_folders(folder: Path) -> None:
         (folder / name).mkdir()
     for old in folder.glob("state.db*"):
         old.unlink()
-    (folder / "state.db").touch(mode=0o600)  # SQLite gives the files beside it the same rights
     (folder / "work").mkdir(exist_ok=True)
 
 

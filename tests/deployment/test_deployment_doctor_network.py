@@ -303,6 +303,24 @@ def test_what_site_start_adds_counts_where_it_is_what_starts(
         assert [one.status for one in examine(subject, checks)] == [status]
 
 
+def test_what_site_start_sets_by_itself_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pfedsam_flower.deployment.site_process import environment
+
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.delenv("FLWR_TELEMETRY_ENABLED", raising=False)
+    file = tmp_path / "north.toml"
+    checks = {name: CHECKS[name] for name in ("programs", "environment")}
+    for superlink, status in (("fl.example.org:8443", ["ok", "ok"]), ("", ["failed", "warning"])):
+        file.write_text(f'site = "north"\ndata = "d"\nstate = "s"\nsuperlink = "{superlink}"\n')
+        subject = subject_of(file, None, {})
+        assert [one.status for one in examine(subject, checks)] == status
+        if superlink:
+            started = environment(subject.known_site(), dict(os.environ))
+            assert {k: v for k, v in subject.environment.items() if k != "PATH"}.items() <= started.items()
+
+
 # TLS
 
 

@@ -67,10 +67,11 @@ PLAN = (*SETTINGS, "plan")
 CHECKS: dict[str, Check] = {
     "python": Check(lambda s: installation.python()),
     "packages": Check(lambda s: installation.packages()),
-    "programs": Check(lambda s: installation.programs(s.role)),
+    "programs": Check(lambda s: installation.programs(s.role, s.environment.get("PATH"))),
     "software": Check(lambda s: installation.software()),
-    "environment": Check(lambda s: installation.environment(s.role)),
+    "environment": Check(lambda s: installation.environment(s.role, s.environment)),
     "pytorch": Check(lambda s: installation.pytorch()),
+    "erasing": Check(lambda s: installation.erasing(), COORDINATOR),
     "run settings": Check(folders.run_settings),
     "plan": Check(lambda s: folders.plan(s.known_run()), after=("pytorch", "run settings")),
     "site settings": Check(folders.site_settings, SITE),

@@ -11,9 +11,13 @@ from ...settings.run import CoordinatorSettings, RunSettings
 from ...settings.site import SiteSettings
 from ...settings.sources import findings, read_site, refuse, split_coordinator
 from .. import proxies
+from ..flower import PROGRAMS
 
 Role = Literal["site", "coordinator"]
 Status = Literal["ok", "warning", "failed", "skipped"]
+
+SILENT = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+"""Variables with which a SuperNode talks to the SuperLink alone; ``pfedsam site start`` sets them."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Subject:
         """
         if self.site is None or not self.superlink or self.superlink != self.site.superlink:
             return os.environ
-        return os.environ | proxies.direct(os.environ, *proxies.OWN_PROCESSES)
+        path = {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"}
+        return os.environ | SILENT | path | proxies.direct(os.environ, *proxies.OWN_PROCESSES)
 
     def known_run(self) -> RunSettings:
         """The run's settings, for checks that come after the one that they can be read."""
