@@ -65,7 +65,7 @@ def test_this_projects_own_pyproject_asks_for_nothing_new() -> None:
             "asks for numpy @ git",
         ),
         ("dependencies = [", 'dependencies = ["Torch>=99",', "asks for Torch>=99"),
-        ("dependencies = [", "dependencies = ["no! name",", "what it asks for is not known"),
+        ("dependencies = [", 'dependencies = ["no! name",', "what it asks for is not known"),
         ("[project]", '[project]\noptional-dependencies.x = ["left-pad"]', "asks for left-pad"),
         (
             "[build-system]",
