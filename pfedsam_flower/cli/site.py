@@ -129,8 +129,10 @@ def _adopt(site: "SiteSettings", args: argparse.Namespace) -> int:
 
 
 def _start(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..deployment.rights import of_file, refuse
     from ..deployment.site_process import connection, keep_running
 
+    refuse(of_file(args.file), str(args.file))
     keep_running(site, connection(site, insecure=args.insecure), lambda line: print(line, flush=True))
     return 0
 

@@ -50,6 +50,17 @@ def faults(path: Path, *, secret: bool = False, me: int | None = None, look: Loo
     return said
 
 
+def of_file(file: Path, look: Look = os.stat) -> list[str]:
+    """Faults of a site's own file, which may belong to an administrator: it names state and key."""
+    try:
+        mode = stat.S_IMODE(look(file).st_mode)
+    except OSError:
+        return []
+    if mode & stat.S_IWOTH:
+        return [f"{file} can be changed by everybody (mode {mode:04o}): chmod o-w {file}"]
+    return []
+
+
 def above(path: Path, look: Look = os.stat) -> list[str]:
     """Folders further up in which everybody could put another one in its place."""
     said = []

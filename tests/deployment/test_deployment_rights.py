@@ -105,6 +105,19 @@ def test_what_others_could_change_or_read_is_refused_everywhere(
         assert approval.withdraw_all(site) == 0  # that is always possible
 
 
+def test_a_sites_file_that_everybody_can_change_is_refused(
+    site: SiteSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "north.toml"
+    file.chmod(0o664)
+    assert rights.of_file(file) == []
+    file.chmod(0o666)
+    assert main(["site", "start", str(file)]) == 1
+    assert f"{file} can be changed by everybody" in capsys.readouterr().err
+    (found,) = examine(subject_of(file, None, {}), {"rights": CHECKS["rights"]})
+    assert (found.status, found.remedy) == ("failed", f"chmod o-w {file}")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_another_accounts_state_folder_is_refused(
     site: SiteSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]

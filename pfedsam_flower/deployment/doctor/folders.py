@@ -79,7 +79,7 @@ def rights(subject: Subject) -> Outcome:
     if subject.role == "site":
         if subject.site is None:
             return skipped("not looked at before site settings is in order")
-        said = rules.of_site(subject.site)
+        said = rules.of_site(subject.site) + (rules.of_file(subject.file) if subject.file else [])
         good = "state folder, approvals, key and authority are this account's alone"
     else:
         assert subject.coordinator is not None

@@ -61,6 +61,7 @@ class Subject:
         insecure: the SuperLink speaks plain HTTP.
         roots: the file of CA certificates that the SuperLink's is checked with; None: the system's.
         certificates: further certificate files whose dates and names are looked at.
+        file: the site's own file; None: the coordinator.
     """
 
     role: Role
@@ -72,6 +73,7 @@ class Subject:
     insecure: bool = False
     roots: Path | None = None
     certificates: tuple[Path, ...] = ()
+    file: Path | None = None
 
     @property
     def name(self) -> str:
@@ -113,8 +115,8 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         file: a site's node config or a ``sites.toml``; None: the coordinator is examined.
         name: which site of the file; may be None where the file has one.
         flat: the run's settings that differ from the defaults, the coordinator's among them.
-        network: the last four attributes of ``Subject``; address and authority that are not given are taken
-            from the site's file, where there are some.
+        network: ``superlink`` to ``certificates`` of ``Subject``; address and authority that are not given are
+            taken from the site's file, where there are some.
     """
     faults: dict[str, PfedsamError] = {}
     site = None
@@ -140,5 +142,6 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         run=run if isinstance(run, RunSettings) else None,
         coordinator=own if file is None and isinstance(own, CoordinatorSettings) else None,
         faults=faults,
+        file=file,
         **network,
     )
