@@ -115,8 +115,8 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         file: a site's node config or a ``sites.toml``; None: the coordinator is examined.
         name: which site of the file; may be None where the file has one.
         flat: the run's settings that differ from the defaults, the coordinator's among them.
-        network: ``superlink`` to ``certificates`` of ``Subject``; address and authority that are not given are
-            taken from the site's file, where there are some.
+        network: ``superlink`` to ``certificates`` of ``Subject``; address and authority are taken
+            from the site's file where they are not given and stand there.
     """
     faults: dict[str, PfedsamError] = {}
     site = None
