@@ -1,5 +1,6 @@
 # Needs python3 (3.11 or newer, with venv) and make; everything else comes from requirements.lock into .venv.
-# The environment is renewed when the content of the lock or of pyproject.toml changes, and only then.
+# The environment is renewed when the content of the lock or of pyproject.toml changes or the checkout lies somewhere
+# else (its programs and the editable install name the folder), and only then.
 
 PYTHON ?= python3
 LOCK := requirements.lock
@@ -8,7 +9,7 @@ BOOT := .boot
 BIN := $(VENV)/bin
 UV := $(BOOT)/bin/uv
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' $(LOCK))
-DIGEST := $(shell cat $(LOCK) pyproject.toml | $(PYTHON) -c \
+DIGEST := $(shell { pwd -P; cat $(LOCK) pyproject.toml; } | $(PYTHON) -c \
 	'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])' 2>/dev/null)
 STAMP := $(VENV)/.stamp-$(DIGEST)
 
@@ -48,10 +49,12 @@ pretrain-sources: $(STAMP)
 clean:
 	rm -rf $(VENV) $(BOOT) .pretrain-sources build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
-# Old stamps go first: an environment that was changed half must not pass for any lock.
+# Old stamps go first: an environment that was changed half must not pass for any lock. One that was made elsewhere goes
+# whole: its programs would start the other folder's Python.
 # A sync removes what is not in the lock, so the project itself is installed after it.
 $(STAMP): | $(BOOT)/.uv-$(UV_VERSION)
 	@rm -f $(VENV)/.stamp-*
+	@grep -qsF "$$(pwd -P)/$(VENV)" $(BIN)/activate || rm -rf $(VENV)
 	$(UV) venv --quiet --allow-existing --python $(BOOT)/bin/python $(VENV)
 	$(UV) pip sync --require-hashes --compile-bytecode --python $(BIN)/python $(LOCK)
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .

@@ -59,6 +59,7 @@ CODES = {
     "PFS-603": "a stored file is damaged or missing",
     "PFS-604": "the folder is in use by another process or cannot be written",
     "PFS-605": "a key or certificate is there already or cannot be used",
+    "PFS-606": "others may read or change what is one account's alone",
     "PFS-701": "waiting for approval at the site",
     "PFS-702": "the site has paused",
     "PFS-703": "the site has left the federation",

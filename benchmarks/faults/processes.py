@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pfedsam_flower.deployment import flower
 from pfedsam_flower.deployment.processes import MARKER, Program, descendants, start
+from pfedsam_flower.deployment.proxies import without_proxies
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.settings.sources import to_flat
 
@@ -115,7 +116,7 @@ class Processes:
             MARKER: str(self.folder / name),
         }
         env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        return os.environ | env | dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+        return without_proxies(os.environ) | env
 
     def answers(self) -> bool:
         """Whether somebody listens on the SuperLink's port."""

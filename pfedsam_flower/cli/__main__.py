@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import PfedsamError
+from .terminal import take_everything
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 COMMANDS = {
@@ -56,6 +57,7 @@ flower-supernode, flwr run.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command line ``argv`` (without the program's name)."""
+    take_everything()
     try:
         status = _status(list(sys.argv[1:] if argv is None else argv))
         if sys.stdout is not None:

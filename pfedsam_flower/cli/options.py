@@ -42,24 +42,30 @@ def parse_set(pairs: Sequence[str]) -> Flat:
     A setting whose default is a text stays a text: ``lmoe.blocks=3`` names a block.
 
     Raises:
-        SettingsError: PFS-101 with every text that is not KEY=VALUE.
+        SettingsError: PFS-101 with every text that is not KEY=VALUE, and every setting that has two values.
     """
-    refuse([f"--set {p}: is not KEY=VALUE" for p in pairs if not p.partition("=")[0].strip() or "=" not in p])
-    defaults, flat = default_flat(), {}
+    problems = [
+        f"--set {p}: is not KEY=VALUE" for p in pairs if not p.partition("=")[0].strip() or "=" not in p
+    ]
+    defaults, flat = default_flat(), Flat()
     for pair in pairs:
-        key, _, value = (part.strip() for part in pair.partition("="))
-        flat[key] = _scalar(value, text=isinstance(defaults.get(key), str))
+        key, _, text = (part.strip() for part in pair.partition("="))
+        value = _scalar(text, text=isinstance(defaults.get(key), str))
+        if flat.setdefault(key, value) != value:
+            problems.append(f"--set {key}: is given twice, as {flat[key]!r} and as {value!r}")
+    refuse(problems)
     return flat
 
 
 def _scalar(value: str, *, text: bool) -> str | int | float | bool:
-    try:
-        parsed = tomllib.loads(f"value = {value}")
+    try:  # in brackets, so that nothing behind the value is taken for a comment and forgotten
+        parsed = tomllib.loads(f"values = [{value}]")
     except tomllib.TOMLDecodeError:
         return value
-    scalar = parsed["value"]
-    wanted = str if text else (str, int, float, bool)
-    return scalar if len(parsed) == 1 and isinstance(scalar, wanted) else value
+    if len(parsed) != 1 or len(parsed["values"]) != 1 or value.endswith(","):
+        return value
+    scalar = parsed["values"][0]
+    return scalar if isinstance(scalar, str if text else (str, int, float, bool)) else value
 
 
 def plan(flat: Flat, folder: Path) -> tuple["RunSettings", "CoordinatorSettings", Flat]:

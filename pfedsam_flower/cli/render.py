@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..reports import preflight, tables
 from ..reports.history import PARTS, Event, History, Site, metric
+from ..settings.sources import differing_text
 
 Show = Callable[[Event], None]
 MODELS = ("alone", "global", "personal")
@@ -70,7 +71,7 @@ def event_line(event: Event) -> str | None:
         return (
             f"run of federation {event.get('federation')}: method {event.get('method')}, "
             f"{rounds if event.get('rounds') else 'preflight only'}, "
-            f"{tables.bytes_text(event.get('bytes_per_message', 0))} per message"
+            f"{tables.bytes_text(event.get('bytes_per_message', 0))} per message" + _chosen(event, "; ")
         )
     if kind == "site":
         return f"{site} joined: {_patients(event)} patients to train, validate, test"
@@ -101,6 +102,12 @@ def event_line(event: Event) -> str | None:
     return f"run {event.get('status')}" if kind == "end" else None
 
 
+def _chosen(start: Event, before: str = "") -> str:
+    """The run's settings that are not the defaults, as a sentence; "" where they were not written down."""
+    settings = start.get("settings")
+    return before + differing_text(settings) if isinstance(settings, dict) else ""
+
+
 def _round_name(event: Event) -> str:
     return "closing round" if event.get("kind") == "close" else f"round {event.get('round')}"
 
@@ -114,8 +121,9 @@ def _dice(value: float | None) -> str:
 
 
 def live_view(history: History) -> Group:
-    """The state of every site, and below it what went wrong so far."""
-    return Group(Text(headline(history), style="bold"), site_table(history), *map(Text, troubles(history)))
+    """The state of every site, and below it the settings and what went wrong so far."""
+    lines = map(Text, filter(None, [_chosen(history.start), *troubles(history)]))
+    return Group(Text(headline(history), style="bold"), site_table(history), *lines)
 
 
 def troubles(history: History) -> list[str]:
@@ -219,7 +227,9 @@ def facts_table(history: History) -> Table:
 
 
 def show_report(history: History) -> None:
-    """Prints what the data is like, the final table and its sentences."""
+    """Prints what the settings and the data are like, the final table and its sentences."""
+    if chosen := _chosen(history.start):
+        say(chosen)
     if history.facts:
         console().print(facts_table(history))
         say("")
@@ -235,6 +245,8 @@ def show_report(history: History) -> None:
 def show_status(history: History) -> None:
     """Prints where the run stands."""
     say(headline(history))
+    if chosen := _chosen(history.start):
+        say(chosen)
     if history.facts and not history.rounds:
         console().print(facts_table(history))
     console().print(site_table(history))

@@ -17,7 +17,14 @@ def run(args: argparse.Namespace) -> int:
     history = read_history(args.run_folder)
     written = write_report(args.run_folder)
     if args.json:
-        print(json.dumps(as_json(history) | {"files": [str(path) for path in written]}, indent=2))
+        print(
+            json.dumps(
+                as_json(history)
+                | {"settings": history.start.get("settings")}
+                | {"files": [str(path) for path in written]},
+                indent=2,
+            )
+        )
         return 0
     from .render import headline, say, show_report
 

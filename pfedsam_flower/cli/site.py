@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ ACTIONS = {
     "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
 }
 MB = 1_000_000
-LONGEST_TEXT = 40
+LONGEST_TEXT, LONGEST_PROJECT = 40, 500
+"""Lines that are shown of a Python file, and of pyproject.toml."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,19 +87,22 @@ def run(args: argparse.Namespace) -> int:
     from ..settings.sources import read_site
 
     site = read_site(args.file, args.site_name)
-    return int(
-        {
-            "start": _start,
-            "review": _review,
-            "approve": _approve,
-            "pause": _pause,
-            "resume": _resume,
-            "leave": _leave,
-            "reset": _reset,
-            "adopt": _adopt,
-            "sent": _sent,
-        }[args.action](site, args)
-    )
+    actions = {
+        "start": _start,
+        "review": _review,
+        "approve": _approve,
+        "pause": _pause,
+        "resume": _resume,
+        "leave": _leave,
+        "reset": _reset,
+        "adopt": _adopt,
+        "sent": _sent,
+    }
+    before = os.umask(0o077)  # what is written for a site is for its account alone
+    try:
+        return int(actions[args.action](site, args))
+    finally:
+        os.umask(before)
 
 
 def _reset(site: "SiteSettings", args: argparse.Namespace) -> int:
@@ -124,8 +129,10 @@ def _adopt(site: "SiteSettings", args: argparse.Namespace) -> int:
 
 
 def _start(site: "SiteSettings", args: argparse.Namespace) -> int:
+    from ..deployment.rights import of_file, refuse
     from ..deployment.site_process import connection, keep_running
 
+    refuse(of_file(args.file), str(args.file))
     keep_running(site, connection(site, insecure=args.insecure), lambda line: print(line, flush=True))
     return 0
 
@@ -191,12 +198,13 @@ def _show_review(found: "object") -> None:
         say(f"  It has no code of its own; {printable(bundle.app)} calls what is installed here.")
     for file in bundle.files:
         lines = file.text.splitlines()
-        if file.name.endswith(".py"):
+        longest = LONGEST_TEXT if file.name.endswith(".py") else LONGEST_PROJECT
+        if file.name.endswith(".py") or file.name == "pyproject.toml":
             say(f"\n  {printable(file.name)}")
-            for line in lines[:LONGEST_TEXT]:
+            for line in lines[:longest]:
                 say(f"    {printable(line)}")
-            if len(lines) > LONGEST_TEXT:
-                say(f"    … and {len(lines) - LONGEST_TEXT} lines more, in the state folder")
+            if len(lines) > longest:
+                say(f"    … and {len(lines) - longest} lines more, in the state folder")
     if found.changed is not None:
         say(
             "\nChanged since the last approval"
@@ -223,7 +231,10 @@ def _approve(site: "SiteSettings", args: argparse.Namespace) -> int:
         say(f"{one.request.hash[:16]} is not approved any more")
         return 0
     until = f"until {one.expires[:16]} UTC" if one.expires else "until it is withdrawn (--expires 0)"
-    say(f"{one.request.hash[:16]} may run here {until}; ask the coordinator to start the run again")
+    say(
+        f"{one.request.hash[:16]} may run here {until}; a run that waits for its sites goes on by itself, "
+        "one that has ended is started again by the coordinator"
+    )
     return 0
 
 

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
             "round": now.number if now else None,
             "kind": now.kind if now else None,
             "rounds": history.start.get("rounds"),
+            "settings": history.start.get("settings"),
             "last-event": history.last_time or None,
             "preflight": history.facts,
             "sites": {name: state(history, site) for name, site in history.sites.items()},

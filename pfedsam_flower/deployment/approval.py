@@ -17,6 +17,7 @@ from ..errors import ConsentError, StoreError
 from ..settings.site import SiteSettings
 from ..site.consent import control_folder
 from ..site.files import write_whole
+from . import rights
 from .bundles import digest_of
 
 KEPT = 20
@@ -63,8 +64,9 @@ def check_approved(site: SiteSettings, bundle: bytes, settings: Mapping[str, Any
 
     Raises:
         ConsentError: PFS-701.
-        StoreError: PFS-603, PFS-604.
+        StoreError: PFS-603, PFS-604; PFS-606 when somebody else could have written the approvals.
     """
+    rights.refuse(rights.of_approvals(site), site.state)
     asked = request_hash(digest_of(bundle), settings)
     approval = approvals(site).get(asked)
     if approval is not None and approval.holds(datetime.now(UTC)):
@@ -88,8 +90,10 @@ def approve(site: SiteSettings, whole: str, days: float | None) -> Approval:
 
     Raises:
         ConsentError: PFS-707 when it is not clear which request is meant.
-        StoreError: PFS-603, PFS-604.
+        StoreError: PFS-603, PFS-604; PFS-606 where others could write approvals, too.
     """
+    if days != 0:  # withdrawing is always possible
+        rights.refuse(rights.of_approvals(site), site.state)
     if len(whole) != hashlib.sha256().digest_size * 2:
         raise ConsentError(
             "PFS-707",

@@ -10,7 +10,11 @@ import zipfile
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PACKAGE = "pfedsam_flower"
 PLAIN = ("utf-8", "utf8", "utf-8-sig")
@@ -19,6 +23,7 @@ LARGEST = 20 * 1024 * 1024
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, OSError, EOFError,
               IndexError, MemoryError)  # fmt: skip
 NOT_CODE = ("pyproject.toml", "LICENSE", ".info/CONTENT")
+BACKEND, BUILDERS = "setuptools.build_meta", ("setuptools",)
 CLIENT, SERVER = "client_app", "server_app"
 """Folders of the two entry points; nothing in the second one runs at a site."""
 TOO_DEEP = (RecursionError, MemoryError)
@@ -95,6 +100,7 @@ def _remarks(files: tuple[BundledFile, ...], bodies: list[bytes], app: str) -> l
         found.append("pyproject.toml does not say what a site is to load")
     if any(file.name.split("/")[0] == PACKAGE for file in files):
         found.append(f"it carries a {PACKAGE} of its own, in place of the one that is installed here")
+    found += [one for file in files if file.name == "pyproject.toml" for one in _asks_for(file.text)]
     entry = app.partition(":")[0].replace(".", "/") + ".py"
     names = Counter(file.name for file in files)
     if app and entry not in names:
@@ -106,6 +112,42 @@ def _remarks(files: tuple[BundledFile, ...], bodies: list[bytes], app: str) -> l
         elif file.name not in NOT_CODE:
             found.append(f"{file.name} is neither an entry point nor the licence")
     return found
+
+
+def _asks_for(text: str) -> list[str]:
+    """What a bundle's ``pyproject.toml`` would have installed or built beside what is installed here."""
+    try:
+        table: Any = tomllib.loads(text)
+        project, build, uv = (table.get(key, {}) for key in ("project", "build-system", "tool"))
+        extras = [one for many in project.get("optional-dependencies", {}).values() for one in many]
+        wanted = [*project.get("dependencies", ()), *extras]
+        known = {_requirement(one) for one in _requires()}
+        found = [
+            f"pyproject.toml asks for {one}, which the package that is installed here does not"
+            for one in map(str, wanted)
+            if _requirement(one) not in known
+        ]
+        tools = [one for one in build.get("requires", ()) if _requirement(one)[0] not in BUILDERS]
+        backend = str(build.get("build-backend", BACKEND))
+        if tools or backend != BACKEND or "backend-path" in build:
+            found.append(f"pyproject.toml is built by {', '.join([backend, *map(str, tools)])}")
+        if "uv" in uv:
+            found.append("pyproject.toml tells uv where packages come from ([tool.uv])")
+        return found
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError, ValueError, *TOO_DEEP):
+        return ["pyproject.toml cannot be read: what it asks for is not known"]
+
+
+def _requires() -> list[str]:
+    try:
+        return requires("pfedsam-flower") or []
+    except PackageNotFoundError:  # then every one is new
+        return []
+
+
+def _requirement(text: str) -> tuple[str, str, str]:
+    one = Requirement(text)
+    return canonicalize_name(one.name), str(one.specifier), one.url or ""
 
 
 def _own_code(content: bytes) -> list[str]:

@@ -21,6 +21,7 @@ from ..site.files import locked, write_whole
 from . import flower
 from .certificates import AUTHORITY, read_certificate
 from .keys import check_site_name, key_words, read_public_key
+from .proxies import direct, without_proxies
 from .words import COUNT, differing
 
 REGISTER = "enrolled.json"
@@ -206,7 +207,7 @@ def _flower(folder: Path, superlink: str) -> Iterator[dict[str, Any]]:
         flower.write_connection(home, superlink, folder / AUTHORITY)
         host = superlink.rpartition(":")[0].strip("[]")
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_HOME": name}
-        env = os.environ | quiet | {"NO_PROXY": host, "no_proxy": host}
+        env = without_proxies(os.environ) | quiet | direct({}, host)
         yield {"env": env, "cwd": home}
 
 

@@ -106,10 +106,11 @@ def _call(arguments: list[str], env: dict[str, str], cwd: Path) -> "subprocess.C
     try:
         return subprocess.run(
             [str(PROGRAMS / "flwr"), *arguments],
-            env=env,
+            env=env | {"PYTHONIOENCODING": "utf-8"},  # whatever this terminal can show
             cwd=cwd,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=CALL_LIMIT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -51,6 +51,7 @@ def start(name: str, command: list[str], *, env: dict[str, str], cwd: Path, log:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,  # the database, for one, holds what sites have sent
             )
     except OSError as error:
         raise FederationError(

@@ -9,13 +9,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +26,9 @@ from ..errors import FederationError, StoreError
 from ..settings.site import SiteSettings
 from ..settings.sources import to_flat
 from ..site.files import locked
-from . import flower
+from . import database, flower
 from .processes import MARKER, Program, check_alive, end_all, last_lines, start
+from .proxies import without_proxies
 
 Engine = Literal["deployment", "simulation"]
 HEALTH_LIMIT_S = 90.0
@@ -137,6 +139,8 @@ def rehearsal(folder: Path, sites: list[SiteSettings], *, engine: Engine) -> Ite
         finally:
             with _undisturbed():
                 end_all(str(folder), link.programs)
+                with suppress(OSError, sqlite3.Error):  # what was sent is in the history and at the sites
+                    database.forget(folder / "state.db", anew=True)
 
 
 def _check_ours(folder: Path) -> None:
@@ -167,7 +171,7 @@ def _make_folders(folder: Path) -> None:
 
 def _environment(folder: Path, temporary: Path) -> dict[str, str]:
     """This process's environment, without anything that leaves the machine, on this very code."""
-    return os.environ | {
+    return without_proxies(os.environ) | {
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -179,8 +183,7 @@ def _environment(folder: Path, temporary: Path) -> dict[str, str]:
             filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])
         ),
         "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
+        "PYTHONIOENCODING": "utf-8",  # of logs, whatever this terminal can show
         "PFEDSAM_SITES": str(folder / "flower" / "sites.toml"),
         MARKER: str(folder),
     }

@@ -72,6 +72,8 @@ def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
     if not isinstance(run, RunSettings) or run.method not in METHODS:
         reason = "; ".join(problems) or "no such method"
         return (f"The settings are not ones of this software, it would refuse them: {reason}",), ()
+    if run.rounds == 0:
+        return _preflight(run)
     t, federation = run.training, run.federation
     plan = [
         f"Federation {federation.name}, with {', '.join(federation.sites) or 'whoever takes part'}: "
@@ -94,6 +96,20 @@ def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
         "something of the data they were trained on.",
     ]
     return tuple(plan), tuple(leaves)
+
+
+def _preflight(run: RunSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    who = ", ".join(run.federation.sites) or "whoever takes part"
+    plan = (
+        f"Federation {run.federation.name}, with {who}: the preflight alone. The data is looked through; no "
+        "round is trained, a closing one neither.",
+        f"To be marked later are {', '.join(run.classes)}; a run with rounds is another request.",
+    )
+    leaves = (
+        "Counts and ranges over all cases, see docs/how-to/check-data.md; numbers of patients.",
+        "No image, mask, file name, patient or parameter.",
+    )
+    return plan, leaves
 
 
 def _times(n: int, word: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..settings.site import SiteSettings
 from ..settings.sources import refuse, to_flat
 from ..site.consent import LEFT, check_willing, control_folder
 from ..site.files import locked, write_whole
-from . import flower
+from . import flower, proxies, rights
 from .keys import one_certificate
 from .processes import MARKER, Program, end_all
 from .rehearsal import free_port
@@ -92,12 +92,12 @@ def environment(site: SiteSettings, base: dict[str, str]) -> dict[str, str]:
         "FLWR_HOME": str(control / "flower"),
         "PATH": os.pathsep.join([str(control / "bin"), str(flower.PROGRAMS), base.get("PATH", "")]),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
         LAUNCHER: "1",
         MARKER: str(control),
     }
     env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(site.threads))
-    direct = [base.get("NO_PROXY") or base.get("no_proxy"), "127.0.0.1", "localhost"]  # its own processes
-    env |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, direct)))
+    env |= proxies.direct(base, *proxies.OWN_PROCESSES)
     kind, _, number = site.device.partition(":")
     if kind == "cpu":
         env["CUDA_VISIBLE_DEVICES"] = ""
@@ -111,6 +111,23 @@ def environment(site: SiteSettings, base: dict[str, str]) -> dict[str, str]:
         env["CUDA_VISIBLE_DEVICES"] = listed[int(number)] if listed else number
         env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     return env
+
+
+def passed_on(superlink: str, env: Mapping[str, str]) -> str:
+    """One sentence: how the SuperLink is asked, and which variables about web proxies the SuperNode is given.
+
+    Args:
+        superlink: its address as a URL.
+        env: of ``environment``.
+
+    Raises:
+        SettingsError: PFS-102 when the SuperNode would end at them.
+    """
+    host, port = proxies.first_hop(superlink, env)
+    own = superlink.split("/")[2]
+    direct = f"{host}:{port}" == own.lower().translate({ord("["): None, ord("]"): None})
+    way = "directly" if direct else f"through the web proxy {host}:{port}"
+    return f"{own} is asked {way}; passed on: {proxies.sentence(env)}"
 
 
 def node_config(site: SiteSettings) -> str:
@@ -143,12 +160,16 @@ def keep_running(site: SiteSettings, options: list[str], say: Say) -> None:
 
     Raises:
         ConsentError: PFS-703 when the site has left.
-        StoreError: PFS-604 when another process holds the site, or its folder cannot be written.
+        SettingsError: PFS-102 when Flower's client would end at a web proxy that the environment names.
+        StoreError: PFS-604 when another process holds the site, or its folder cannot be written; PFS-606 when
+            others could change its state folder or approvals, or read its key.
     """
     control = control_folder(site)
     env = environment(site, dict(os.environ))
     _check_not_left(site)
+    say(passed_on(f"http{'' if '--insecure' in options else 's'}://{site.superlink}/", env))
     with locked(control), _until_told() as told:
+        rights.refuse(rights.of_site(site), site.state)
         end_all(str(control))  # of a start that was killed and could not clean up
         write_programs(site)
         write_whole(control / "node.toml", node_config(site).encode())

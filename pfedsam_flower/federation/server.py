@@ -15,7 +15,7 @@ from ..contract.schema import Contract
 from ..contract.software import software
 from ..errors import FederationError, PfedsamError, StoreError
 from ..settings.run import CoordinatorSettings, RunSettings
-from ..settings.sources import to_flat
+from ..settings.sources import differing, differing_text, to_flat
 from ..site.files import locked
 from .enrolled import registered_names
 from .history import RunFolder
@@ -48,6 +48,8 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
         PfedsamError: settings, checkpoint, run folder, or too few sites; the run folder stays resumable.
     """
     run, own = read_plan(flat)
+    chosen, kept = differing(to_flat(run)), {f"coordinator.{k}": v for k, v in to_flat(own).items()}
+    log(INFO, "%s", differing_text(chosen | differing(kept)))
     folder = RunFolder(Path(own.folder) / run.federation.name)
     with locked(folder.path):
         names = partial(registered_names, Path(own.enrolment)) if own.enrolment else None
@@ -73,6 +75,7 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
             expected=list(run.federation.sites),
             classes=list(run.classes),
             software=software(),
+            settings=chosen,
         )
         strategy = PFedSAMStrategy(run, contract, folder)
         hello = HelloRequest(software=software(), settings=dict(to_flat(run)))

@@ -25,12 +25,23 @@ PAGE = """# Settings
 
 Written by `make settings` from `pfedsam_flower/settings`; do not edit by hand.
 
-Run settings are what the federation agrees on: they are given once, by whoever starts a run
-(`flwr run … --run-config "lora.rank=4 rounds=10"`, or `--set lora.rank=4` with `pfedsam`), and travel to
-every site. Coordinator settings are given the same way; no site uses
-them, but Flower hands every SuperNode the whole run config. Site settings belong to
-the hospital (`flower-supernode --node-config 'site="north" data="/…" state="/…"'`, or one `[[site]]`
-table each in a `sites.toml`); no message carries them and no coordinator can set them.
+Run settings are what the federation agrees on: they are given once, by whoever starts a run (in a TOML file,
+`flwr run … --run-config run.toml`, or `--set lora.rank=4` with `pfedsam`), and travel to every site.
+Coordinator settings are given the same way; no site uses them, but Flower hands every SuperNode the whole run
+config. Site settings belong to the hospital (a TOML file, `flower-supernode --node-config north.toml`, or one
+`[[site]]` table each in a `sites.toml`); no message carries them and no coordinator can set them.
+
+```toml
+# run.toml; what is not named has its default
+rounds = 10
+[lora]
+rank = 4
+```
+
+Give Flower one file whose name ends in `.toml`. It takes texts, too (`--run-config "rounds=10 lora.rank=4"`),
+but passes over what it does not understand: with blanks around `=` nothing is set, and of two texts that set
+keys of one table the first is forgotten (seen with Flower 1.42). So the coordinator prints every setting that
+is not its default before round 1, or that all are the defaults; `pfedsam status` and `report` show the run's.
 
 A list is written as one text with commas. Unknown names, wrong types and values out of range are refused
 before a run starts, all at once.

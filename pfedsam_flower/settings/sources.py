@@ -108,6 +108,20 @@ def default_flat() -> Flat:
     return to_flat(RunSettings()) | {f"coordinator.{k}": v for k, v in to_flat(CoordinatorSettings()).items()}
 
 
+def differing(flat: Mapping[str, Any]) -> Flat:
+    """Those of the run's and the coordinator's settings that are not their defaults."""
+    defaults = default_flat()
+    return {key: value for key, value in flat.items() if value != defaults.get(key)}
+
+
+def differing_text(flat: Mapping[str, Any]) -> str:
+    """One sentence for ``differing``'s answer, as it is printed before a run."""
+    if not flat:
+        return "all settings are the defaults"
+    listed = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in flat.items())
+    return f"settings that are not the defaults: {listed}"
+
+
 def site_from_flat(flat: Mapping[str, Any], where: str = "--node-config") -> SiteSettings:
     """A site's own settings from its node config.
 

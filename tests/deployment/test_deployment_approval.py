@@ -46,6 +46,59 @@ def asked(site: SiteSettings, content: bytes, settings: dict = SETTINGS) -> str:
     return ""
 
 
+def remarks(project: str) -> tuple[str, ...]:
+    return read_bundle(bundle(THIN | {"pyproject.toml": project})).remarks
+
+
+def test_this_projects_own_pyproject_asks_for_nothing_new() -> None:
+    assert remarks((ROOT / "pyproject.toml").read_text(encoding="utf-8")) == ()
+    assert remarks(PROJECT) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "added", "said"),
+    [
+        ("dependencies = [", 'dependencies = ["left-pad==1",', "asks for left-pad==1"),
+        (
+            "dependencies = [",
+            'dependencies = ["numpy @ git+ssh://fl.example.org/numpy",',
+            "asks for numpy @ git",
+        ),
+        ("dependencies = [", 'dependencies = ["Torch>=99",', "asks for Torch>=99"),
+        ("dependencies = [", 'dependencies = ["no! name",', "what it asks for is not known"),
+        ("[project]", '[project]\noptional-dependencies.x = ["left-pad"]', "asks for left-pad"),
+        (
+            "[build-system]",
+            '[tool.uv.sources]\nnumpy = {path = "x"}\n[build-system]',
+            "where packages come from",
+        ),
+        (
+            'requires = ["setuptools',
+            'requires = ["left-pad", "setuptools',
+            "is built by setuptools.build_meta, left-pad",
+        ),
+        ('"setuptools.build_meta"', '"client_app.build"', "is built by client_app.build"),
+    ],
+)
+def test_a_further_dependency_is_named(before: str, added: str, said: str) -> None:
+    base = (
+        '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "x"\nversion = "1"\ndependencies = ["flwr>=1.41,<1.43"]\n' + PROJECT
+    )
+    assert [one for one in remarks(base) if "flwr" not in one] == []
+    assert base.count(before) == 1
+    assert any(said in one for one in remarks(base.replace(before, added)))
+
+
+def test_the_preflight_alone_is_told_as_one() -> None:
+    plan, leaves = describe(SETTINGS | {"rounds": 0})
+    text = " ".join((*plan, *leaves))
+    assert "the preflight alone" in text
+    assert "and a closing round" not in text
+    assert "MB" not in text
+    assert "and a closing round" in " ".join(describe(SETTINGS | {"rounds": 3})[0])
+
+
 def test_only_the_very_bundle_with_the_very_settings_is_approved(site: SiteSettings) -> None:
     content = bundle()
     assert asked(site, content) == "PFS-701"

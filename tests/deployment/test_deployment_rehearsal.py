@@ -109,6 +109,16 @@ def test_everything_runs_inside_and_nothing_afterwards(tmp_path, programs):
     assert all(program.process.returncode is not None for program in link.programs)
 
 
+def test_no_proxy_of_any_kind_is_handed_to_what_speaks_on_loopback(tmp_path, programs, monkeypatch):
+    names = ("http_proxy", "HTTPS_PROXY", "All_Proxy", "no_proxy", "NO_PROXY", "grpc_proxy", "no_grpc_proxy")
+    for name in names:
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    folder = tmp_path / "run"
+    with rehearsal(folder, sites(tmp_path, "north"), engine="deployment") as link:
+        seen = json.loads((folder / "flower" / "superlink" / "seen.json").read_text())["env"]
+        assert not [name for env in (seen, link.env) for name in env if name.lower().endswith("_proxy")]
+
+
 @pytest.mark.parametrize("name", ["logs/thesis.log", "flower/config.toml", "state.db"])
 def test_what_no_rehearsal_made_is_not_replaced(tmp_path, programs, name):
     path = tmp_path / "run" / name

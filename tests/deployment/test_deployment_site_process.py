@@ -169,3 +169,32 @@ def test_a_proxy_of_the_hospital_is_used_for_the_coordinator_only(site: SiteSett
     env = site_process.environment(site, {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": ".example.org"})
     assert env["HTTPS_PROXY"] == "http://proxy:3128"
     assert env["NO_PROXY"] == env["no_proxy"] == ".example.org,127.0.0.1,localhost"
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ({}, "is asked directly; passed on: no_proxy=127.0.0.1,localhost"),
+        (
+            {"HTTPS_PROXY": "http://me:secret@proxy:3128"},
+            "is asked through the web proxy proxy:3128; passed on: HTTPS_PROXY=http://***@proxy:3128, "
+            "no_proxy=127.0.0.1,localhost",
+        ),
+        (
+            {"https_proxy": "proxy:3128", "NO_PROXY": ".other.org", "no_proxy": ".example.org"},
+            "is asked directly; passed on: https_proxy=proxy:3128, no_proxy=.example.org,127.0.0.1,localhost",
+        ),
+    ],
+)
+def test_what_is_passed_on_about_proxies_is_said(site: SiteSettings, base: dict, said: str) -> None:
+    env = site_process.environment(site, base)
+    assert site_process.passed_on("https://fl.example.org:443/", env) == f"fl.example.org:443 {said}"
+    assert "directly" in site_process.passed_on("http://[::1]:8000/", {})
+
+
+def test_a_proxy_that_flower_cannot_use_ends_the_start(
+    site: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    with pytest.raises(SettingsError, match="ALL_PROXY=socks5"):
+        site_process.keep_running(site, [], print)

@@ -14,6 +14,7 @@ from pathlib import Path
 from pfedsam_flower.deployment import flower
 from pfedsam_flower.deployment.certificates import make_certificates
 from pfedsam_flower.deployment.processes import MARKER, Program, descendants, end_all, plain, start
+from pfedsam_flower.deployment.proxies import without_proxies
 from pfedsam_flower.deployment.rehearsal import free_port
 
 LIMIT_S = 180.0
@@ -35,10 +36,10 @@ class Link:
     def env(self, name: str) -> dict[str, str]:
         path = os.pathsep.join([str(flower.PROGRAMS), os.environ["PATH"], "/usr/sbin"])
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1"}
-        direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+        one = {"OMP_NUM_THREADS": "1"}
         own = {MARKER: str(self.folder), "FLWR_HOME": str(self.folder / f"flower-{name}"), "PATH": path}
         code = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        return os.environ | quiet | direct | own | {"PYTHONPATH": code}
+        return without_proxies(os.environ) | quiet | one | own | {"PYTHONPATH": code}
 
     def start(self, name: str, program: str, *options: str) -> Program:
         log = self.folder / "logs" / f"{name}.log"

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -128,6 +129,22 @@ def test_an_entry_point_imports_the_federation_and_nothing_else(side: str) -> No
     assert [type(statement) for statement in body] == [ast.Expr, ast.ImportFrom, ast.Assign]
     assert body[1].module == f"pfedsam_flower.federation.{side}"
     assert ast.unparse(body[2]) == f"app = build_{side}_app()"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+def test_a_copied_checkout_needs_an_environment_of_its_own(tmp_path: Path) -> None:
+    stamps = set()
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+            (tmp_path / name / file).write_text(read(file))
+        for _ in range(2):
+            done = subprocess.run(
+                ["make", "-pn", "env"], cwd=tmp_path / name, capture_output=True, text=True
+            ).stdout
+            stamps.add(re.search(r"^STAMP := (\S+)", done, flags=re.MULTILINE).group(1))  # type: ignore[union-attr]
+    assert len(stamps) == 2
+    assert "rm -rf .venv" in done
 
 
 def test_every_command_of_the_guides_is_in_the_makefile() -> None:

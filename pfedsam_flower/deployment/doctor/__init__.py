@@ -53,7 +53,7 @@ def _no_certificate(subject: Subject) -> str:
 
 
 def _link(subject: Subject) -> network.Link:
-    return network.link_of(subject.superlink, subject.insecure, subject.roots)
+    return network.link_of(subject.superlink, subject.insecure, subject.roots, subject.environment)
 
 
 def _run_folder(subject: Subject) -> Path:
@@ -67,15 +67,17 @@ PLAN = (*SETTINGS, "plan")
 CHECKS: dict[str, Check] = {
     "python": Check(lambda s: installation.python()),
     "packages": Check(lambda s: installation.packages()),
-    "programs": Check(lambda s: installation.programs(s.role)),
+    "programs": Check(lambda s: installation.programs(s.role, s.environment.get("PATH"))),
     "software": Check(lambda s: installation.software()),
-    "environment": Check(lambda s: installation.environment(s.role)),
+    "environment": Check(lambda s: installation.environment(s.role, s.environment)),
     "pytorch": Check(lambda s: installation.pytorch()),
+    "erasing": Check(lambda s: installation.erasing(), COORDINATOR),
     "run settings": Check(folders.run_settings),
     "plan": Check(lambda s: folders.plan(s.known_run()), after=("pytorch", "run settings")),
     "site settings": Check(folders.site_settings, SITE),
     "data": Check(lambda s: folders.data(s.known_site(), s.known_run()), SITE, SETTINGS),
     "state folder": Check(lambda s: folders.writable(Path(s.known_site().state)), SITE, ("site settings",)),
+    "rights": Check(folders.rights, after=("run settings",)),
     "run folder": Check(lambda s: folders.writable(_run_folder(s)), COORDINATOR, ("run settings",)),
     "lock": Check(lambda s: folders.lock(s.known_site(), s.known_run()), SITE, (*SETTINGS, "state folder")),
     "disk": Check(
@@ -91,7 +93,10 @@ CHECKS: dict[str, Check] = {
     "certificates": Check(
         lambda s: certificates.files(s.roots, s.certificates, s.role), unless=_no_certificate
     ),
-    "address": Check(lambda s: network.reach(s.superlink, s.insecure, s.roots), unless=_no_superlink),
+    "proxy": Check(lambda s: network.proxy(s.environment)),
+    "address": Check(
+        lambda s: network.reach(s.superlink, s.insecure, s.roots, s.environment), unless=_no_superlink
+    ),
     "tls": Check(lambda s: network.tls(_link(s)), after=("address",)),
     "superlink": Check(lambda s: network.flower(_link(s)), after=("tls",)),
     "exposure": Check(lambda s: network.exposure(_link(s)), after=("superlink",)),

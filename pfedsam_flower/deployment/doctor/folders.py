@@ -18,6 +18,7 @@ from ...settings.run import RunSettings
 from ...settings.site import SiteSettings
 from ...site import estimates
 from ...site.paths import cache_path, split_path, store_folder
+from .. import rights as rules
 from .subject import Outcome, Subject, failed, of_error, ok, skipped, warning
 
 MIB = 1 << 20
@@ -71,6 +72,25 @@ def writable(folder: Path) -> Outcome:
     if not os.access(there, os.W_OK | os.X_OK):
         return failed(f"{where} cannot be written by this user", "mend the rights, or name another folder")
     return ok(f"{where} can be written")
+
+
+def rights(subject: Subject) -> Outcome:
+    """Whether others may change or read what is this side's alone; what is not there yet has no faults."""
+    if subject.role == "site":
+        if subject.site is None:
+            return skipped("not looked at before site settings is in order")
+        said = rules.of_site(subject.site) + (rules.of_file(subject.file) if subject.file else [])
+        good = "state folder, approvals, key and authority are this account's alone"
+    else:
+        assert subject.coordinator is not None
+        named = (Path(subject.coordinator.enrolment), *subject.certificates)
+        said = rules.of_coordinator(dict.fromkeys(path.parent for path in named if path.name))
+        said += rules.faults(Path(subject.coordinator.folder))
+        good = "keys, enrolment, database and run folder that are named here are this account's alone"
+    if not said:
+        return ok(good)
+    what, remedies = zip(*(text.rpartition(": ")[::2] for text in said), strict=True)
+    return failed("; ".join(what), "; ".join(remedies))
 
 
 def nearest(path: Path) -> Path:

@@ -4,6 +4,7 @@ import importlib
 import os
 import platform
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -14,8 +15,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from ...contract.software import software as software_of
+from .. import database
 from ..flower import PROGRAMS
-from .subject import Outcome, Role, failed, ok, warning
+from .subject import SILENT, Outcome, Role, failed, ok, warning
 
 PACKAGE = "pfedsam-flower"
 PYTHONS = SpecifierSet(">=3.11")
@@ -28,12 +30,8 @@ STARTED: dict[Role, tuple[str, ...]] = {
 """Programs that a side starts, or that Flower starts for it by looking them up on the PATH."""
 
 QUIET: dict[Role, dict[str, str]] = {
-    "site": {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"},
-    "coordinator": {
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    },
+    "site": SILENT,
+    "coordinator": SILENT | {"FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1"},
 }
 """Variables with which Flower talks to no one else: telemetry, update check, `uv sync` at each run."""
 
@@ -104,6 +102,17 @@ def environment(role: Role, variables: Mapping[str, str] = os.environ) -> Outcom
     return warning(
         f"Flower, started from here, would make network calls of its own ({names})",
         f"set {' '.join(wrong)} where Flower is started",
+    )
+
+
+def erasing() -> Outcome:
+    """Whether what the SuperLink deletes from its database is overwritten there."""
+    if database.overwrites():
+        return ok(f"SQLite {sqlite3.sqlite_version} overwrites what is deleted; its log needs the timer")
+    return warning(
+        f"SQLite {sqlite3.sqlite_version} leaves what is deleted in the SuperLink's database for a while",
+        "between runs, with the SuperLink stopped: python -m pfedsam_flower.deployment.database "
+        "coordinator/state.db --anew",
     )
 
 

@@ -1,103 +1,93 @@
 """Can the SuperLink be reached from here, is it the right one, and do the clocks agree.
 
 Flower 1.41 and 1.42 speak HTTP on one port (``/v1/fleet/`` for SuperNodes, ``/v1/control/`` for the flwr
-command, ``/health``), so everything here is asked with plain HTTP requests that change nothing: gRPC's
-health service is offered on another port only where the SuperLink was started with one.
+command, ``/health``), so everything here is asked with HTTP requests that change nothing: gRPC's health
+service is offered on another port only where the SuperLink was started with one. They are asked with Flower's
+own HTTP client and go its way, through a web proxy where the environment names one.
 """
 
-import ipaddress
-import re
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from time import perf_counter, time
+from time import perf_counter
 
-from cryptography import x509
+import httpx
 
+from .. import proxies
 from .certificates import RENEW, dates, names, title
+from .link import HEALTH, LIMIT_S, NO_ANSWER, Answer, Link, ask, handshake, link_of
 from .subject import Outcome, failed, ok, skipped, warning
 
-LIMIT_S = 5.0
 FAST_S, SLOW_S = 5.0, 305.0
 """A SuperNode's signed time may be so far ahead of the SuperLink's clock, or behind it (flwr 1.42,
 ``SYSTEM_TIME_TOLERANCE`` and ``TIMESTAMP_TOLERANCE``); outside, it is refused and ends."""
 NOTABLE_S = 30.0
+BY_A_WEB_PROXY = (400, 403, 407, 500, 502, 503, 504)
+"""Statuses of a web proxy that does not hand on what is asked; a SuperLink has none of them for a GET."""
 
-HEALTH, FLEET, CONTROL = "/health", "/v1/fleet/activate-node", "/v1/control/list-runs"
-ADDRESS = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>\d{1,5})$")
-
-
-@dataclass(frozen=True)
-class Link:
-    """How a SuperLink is reached."""
-
-    host: str
-    port: int
-    insecure: bool
-    roots: Path | None
-
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether the address is a loopback one."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        """TLS as a SuperNode would do it: with the given CA certificates, or the system's."""
-        return ssl.create_default_context(cafile=str(self.roots) if self.roots else None)
+FLEET, CONTROL = "/v1/fleet/activate-node", "/v1/control/list-runs"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A reply's status and Date header, and this machine's clock (UNIX seconds) before and after."""
-
-    status: int
-    date: str
-    asked: float
-    answered: float
-
-
-def link_of(address: str, insecure: bool, roots: Path | None) -> Link:
-    """HOST:PORT as Flower wants it.
+def proxy(env: Mapping[str, str]) -> Outcome:
+    """The variables that name web proxies, and whether Flower's own processes find each other despite them.
 
     Raises:
-        ValueError: it is something else, for example a URL.
+        SettingsError: PFS-102 when Flower's client cannot use one of them.
     """
-    found = ADDRESS.match(address)
-    if not found or not 0 < int(found["port"]) < 65536:
-        raise ValueError(f"{address!r} is not HOST:PORT (no https://, no path)")
-    return Link(found["six"] or found["name"], int(found["port"]), insecure, roots)
+    own = proxies.OWN_PROCESSES[0]
+    hop, said = proxies.first_hop(f"http://{own}:80/", env), proxies.sentence(env)
+    if hop != (own, 80):
+        return failed(
+            f"{said}: Flower's own processes meet at {own}, and would ask {hop[0]}:{hop[1]} for it",
+            f"{proxies.to_exempt(env, *proxies.OWN_PROCESSES)}; 'pfedsam site start' does so by itself",
+        )
+    return ok(said or "no variable names a web proxy")
 
 
-def reach(address: str, insecure: bool, roots: Path | None) -> Outcome:
-    """Name and port: does anything accept a connection there."""
+def reach(address: str, insecure: bool, roots: Path | None, env: Mapping[str, str] | None = None) -> Outcome:
+    """Name and port, of the SuperLink or of the web proxy before it: does anything accept a connection there.
+
+    Raises:
+        SettingsError: PFS-102 when Flower's client cannot use the web proxy that the environment names.
+    """
     try:
-        link = link_of(address, insecure, roots)
+        link = link_of(address, insecure, roots, env)
     except ValueError as error:
         return failed(str(error), "give the coordinator's address, for example fl.example.org:443")
-    start = perf_counter()
+    hop = link.proxy
+    host, port = hop or (link.host, link.port)
+    there, start = f"{host}:{port}" if hop else address, perf_counter()
     try:
-        with socket.create_connection((link.host, link.port), LIMIT_S) as connection:
+        with socket.create_connection((host, port), LIMIT_S) as connection:
             peer = connection.getpeername()[0]
-    except socket.gaierror:
-        return failed(f"the name {link.host} is not known here", "check its spelling, and this network's DNS")
-    except TimeoutError:
-        return failed(
-            f"{address} does not answer within {LIMIT_S:g} s",
-            f"a firewall drops it: have outgoing connections to TCP port {link.port} allowed",
-        )
     except OSError as error:
-        return failed(f"{address} refuses: {error.strerror}", "ask the coordinator if the SuperLink runs")
-    return ok(f"{address} ({peer}) accepts connections, after {1000 * (perf_counter() - start):.0f} ms")
+        found = _silent(error, there, host, port)
+        return found if hop is None else _no_proxy_there(link, found)
+    took = f"accepts connections, after {1000 * (perf_counter() - start):.0f} ms"
+    if hop:
+        return ok(f"{address} is asked{link.way}; the proxy {took}")
+    return ok(f"{address} ({peer}) {took}")
+
+
+def _silent(error: OSError, there: str, host: str, port: int) -> Outcome:
+    if isinstance(error, socket.gaierror):
+        return failed(f"the name {host} is not known here", "check its spelling, and this network's DNS")
+    if isinstance(error, TimeoutError):
+        return failed(
+            f"{there} does not answer within {LIMIT_S:g} s",
+            f"a firewall drops it: have outgoing connections to TCP port {port} allowed",
+        )
+    return failed(f"{there} refuses: {error.strerror}", "ask the coordinator if the SuperLink runs")
+
+
+def _no_proxy_there(link: Link, found: Outcome) -> Outcome:
+    return failed(
+        f"{link.host}:{link.port} would be asked{link.way}, as Flower does it, and {found.text}",
+        f"mend {link.variable}, or {link.exempt}",
+    )
 
 
 def tls(link: Link) -> Outcome:
@@ -117,29 +107,43 @@ def tls(link: Link) -> Outcome:
             "get the CA's certificate from the coordinator again",
         )
     try:
-        certificate, version = _handshake(link, context)
-    except ssl.SSLCertVerificationError as error:
-        return _not_trusted(link, error)
-    except ssl.SSLError as error:
-        return failed(
-            f"no TLS is spoken at {link.host}:{link.port} ({error.reason or error})",
-            "ask the coordinator for the port that has TLS; --insecure is for rehearsals on one machine",
-        )
-    except OSError as error:
-        return failed(f"the connection ended during the handshake: {error}", "ask the coordinator")
+        certificate, version = handshake(link, context)
+    except httpx.ProxyError as error:
+        return _not_let_through(link, str(error))
+    except NO_ANSWER as error:
+        return _nohandshake(link, error)
     found = dates(certificate, datetime.now(UTC))
     text = f"{version}; {found.text}; it is for {', '.join(names(certificate))}"
     return Outcome(found.status, text, found.remedy)
 
 
-def _handshake(link: Link, context: ssl.SSLContext) -> tuple[x509.Certificate, str]:
-    with (
-        socket.create_connection((link.host, link.port), LIMIT_S) as connection,
-        context.wrap_socket(connection, server_hostname=link.host) as secured,
-    ):
-        shown = secured.getpeercert(binary_form=True)
-        assert shown is not None  # a server always shows one
-        return x509.load_der_x509_certificate(shown), secured.version() or "TLS"
+def _nohandshake(link: Link, error: Exception) -> Outcome:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _not_trusted(link, cause)
+        if isinstance(cause, ssl.SSLError):
+            return failed(
+                f"no TLS is spoken at {link.host}:{link.port} ({cause.reason or cause})",
+                "ask the coordinator for the port that has TLS; --insecure is for rehearsals on one machine",
+            )
+    text = f"the connection{link.way} ended during the handshake: {error or type(error).__name__}"
+    return failed(text, "ask the coordinator" + (f", or {link.exempt}" if link.proxy else ""))
+
+
+def _not_let_through(link: Link, said: str) -> Outcome:
+    return failed(
+        f"{link.host}:{link.port} is asked{link.way}, which does not let it through: {said}",
+        f"have it pass connections to {link.host}:{link.port} (CONNECT), put user and password into "
+        f"{link.variable} if it asks for them, or {link.exempt}",
+    )
+
+
+def _causes(error: BaseException | None) -> "list[BaseException]":
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def _not_trusted(link: Link, error: ssl.SSLCertVerificationError) -> Outcome:
@@ -147,8 +151,8 @@ def _not_trusted(link: Link, error: ssl.SSLCertVerificationError) -> Outcome:
     unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
     try:
-        certificate, _ = _handshake(link, unchecked)
-    except OSError:
+        certificate, _ = handshake(link, unchecked)
+    except NO_ANSWER:
         return failed(f"the certificate is not accepted: {error.verify_message}", RENEW)
     found = dates(certificate, datetime.now(UTC))
     if found.status == "failed":
@@ -159,39 +163,23 @@ def _not_trusted(link: Link, error: ssl.SSLCertVerificationError) -> Outcome:
             "use one of these names as the address, or have one issued for this name",
         )
     return failed(
-        f"{title(certificate)} at {link.host} is not vouched for by {link.roots or 'the CAs of this system'} "
-        f"({error.verify_message})",
+        f"{title(certificate)} at {link.host} is not vouched for by {link.roots or 'the usual CAs'} "
+        f"({error.verify_message})" + (f"; it was asked{link.way}" if link.proxy else ""),
         "get the CA's certificate from the coordinator and compare it on the phone (pfedsam words): "
         "either the file is another CA's, or somebody stands in between",
     )
-
-
-def ask(link: Link, path: str) -> Answer:
-    """A GET request, without any proxy.
-
-    Raises:
-        OSError, HTTPException: no answer, or none in HTTP.
-    """
-    connection: HTTPConnection
-    if link.insecure:
-        connection = HTTPConnection(link.host, link.port, timeout=LIMIT_S)
-    else:
-        connection = HTTPSConnection(link.host, link.port, timeout=LIMIT_S, context=link.context)
-    with closing(connection):
-        connection.connect()
-        asked = time()
-        connection.request("GET", path)
-        reply = connection.getresponse()
-        return Answer(reply.status, reply.getheader("Date") or "", asked, time())
 
 
 def flower(link: Link) -> Outcome:
     """Whether it is a SuperLink that answers there, itself or behind a reverse proxy."""
     try:
         health, fleet = ask(link, HEALTH).status, ask(link, FLEET).status
-    except (OSError, HTTPException) as error:
-        text = f"no answer in HTTP from {link.host}:{link.port}: {error or type(error).__name__}"
-        return failed(text, "ask the coordinator for the SuperLink's port")
+    except NO_ANSWER as error:
+        text = f"no answer in HTTP from {link.host}:{link.port}{link.way}: {error or type(error).__name__}"
+        remedy = "ask the coordinator for the SuperLink's port"
+        return failed(text, f"{remedy}, or {link.exempt}" if link.proxy else remedy)
+    if link.proxy and fleet in BY_A_WEB_PROXY:
+        return _not_let_through(link, f"status {fleet}")
     if fleet in (502, 503, 504):
         text = f"a proxy answers ({fleet}), the SuperLink behind it does not"
         return failed(text, "the coordinator has to start it, or to mend the proxy's configuration")
@@ -200,8 +188,8 @@ def flower(link: Link) -> Outcome:
         text = "a web server answers, but Flower's interface for sites (/v1/fleet/) is not there"
         return failed(text, "ask the coordinator for the address; a proxy must pass /v1/fleet/ on as it is")
     if health == 200:
-        return ok("a SuperLink answers")
-    return ok("a SuperLink answers, through a proxy that does not show /health")
+        return ok(f"a SuperLink answers{link.way}")
+    return ok(f"a SuperLink answers{link.way}, through a proxy that does not show /health")
 
 
 def exposure(link: Link) -> Outcome:
@@ -210,7 +198,7 @@ def exposure(link: Link) -> Outcome:
         return skipped("asked on the SuperLink's own machine, where the flwr command needs it")
     try:
         status = ask(link, CONTROL).status
-    except (OSError, HTTPException) as error:
+    except NO_ANSWER as error:
         return failed(f"no answer: {error or type(error).__name__}", "ask again")
     if status in (403, 404):
         return ok("Flower's control interface cannot be reached from here")
@@ -226,7 +214,7 @@ def clock(link: Link, ask: Callable[[Link, str], Answer] = ask) -> Outcome:
     """This machine's clock against the Date header of what answers (the proxy, where there is one)."""
     try:
         answer = ask(link, HEALTH)
-    except (OSError, HTTPException) as error:
+    except NO_ANSWER as error:
         return failed(f"no answer: {error or type(error).__name__}", "ask again")
     try:
         said = parsedate_to_datetime(answer.date).timestamp()

@@ -1,5 +1,6 @@
 """Who is examined, and what an examination says."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,14 @@ from ...errors import PfedsamError, SettingsError
 from ...settings.run import CoordinatorSettings, RunSettings
 from ...settings.site import SiteSettings
 from ...settings.sources import findings, read_site, refuse, split_coordinator
+from .. import proxies
+from ..flower import PROGRAMS
 
 Role = Literal["site", "coordinator"]
 Status = Literal["ok", "warning", "failed", "skipped"]
+
+SILENT = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+"""Variables with which a SuperNode talks to the SuperLink alone; ``pfedsam site start`` sets them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Subject:
         insecure: the SuperLink speaks plain HTTP.
         roots: the file of CA certificates that the SuperLink's is checked with; None: the system's.
         certificates: further certificate files whose dates and names are looked at.
+        file: the site's own file; None: the coordinator.
     """
 
     role: Role
@@ -66,6 +73,7 @@ class Subject:
     insecure: bool = False
     roots: Path | None = None
     certificates: tuple[Path, ...] = ()
+    file: Path | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +85,17 @@ class Subject:
         """Path of the backbone's weights on this side; empty: those inside the package."""
         own = self.site or self.coordinator
         return own.checkpoint if own else ""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of what will ask the SuperLink: this shell's, and what ``pfedsam site start`` adds to it.
+
+        It is by ``site start`` that a site is started whose file names the SuperLink.
+        """
+        if self.site is None or not self.superlink or self.superlink != self.site.superlink:
+            return os.environ
+        path = {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"}
+        return os.environ | SILENT | path | proxies.direct(os.environ, *proxies.OWN_PROCESSES)
 
     def known_run(self) -> RunSettings:
         """The run's settings, for checks that come after the one that they can be read."""
@@ -96,8 +115,8 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         file: a site's node config or a ``sites.toml``; None: the coordinator is examined.
         name: which site of the file; may be None where the file has one.
         flat: the run's settings that differ from the defaults, the coordinator's among them.
-        network: the last four attributes of ``Subject``; address and authority that are not given are taken
-            from the site's file, where there are some.
+        network: ``superlink`` to ``certificates`` of ``Subject``; address and authority are taken
+            from the site's file where they are not given and stand there.
     """
     faults: dict[str, PfedsamError] = {}
     site = None
@@ -123,5 +142,6 @@ def subject_of(file: Path | None, name: str | None, flat: Mapping[str, Any], **n
         run=run if isinstance(run, RunSettings) else None,
         coordinator=own if file is None and isinstance(own, CoordinatorSettings) else None,
         faults=faults,
+        file=file,
         **network,
     )
