@@ -10,7 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from ..reports import preflight, tables
+from ..reports import influence, preflight, tables
 from ..reports.history import PARTS, Event, History, Site, metric
 
 Show = Callable[[Event], None]
@@ -82,7 +82,10 @@ def event_line(event: Event) -> str | None:
     if kind == "reply":
         dice = ", ".join(f"{m} {_dice(metric(event, f'validation.dice.{m}'))}" for m in MODELS)
         waited = f"answered after {event.get('wait_s', 0):.1f} s"
-        return f"{_round_name(event)}: {site} {waited}; validation Dice {dice}"
+        norm = (
+            f"; norm {event.get('delta_norm', 0):.3g}, weight {event['weight']}" if "weight" in event else ""
+        )
+        return f"{_round_name(event)}: {site} {waited}{norm}; validation Dice {dice}"
     if kind == "round-end":
         return f"{_round_name(event)} ends after {event.get('seconds', 0):.1f} s"
     if kind == "filtered":
@@ -92,6 +95,8 @@ def event_line(event: Event) -> str | None:
     if kind in ("refused", "left-out", "lost"):
         where = f"round {number}: " if number else ""
         return f"{where}{site} {kind.replace('-', ' ')}: {event.get('text') or event.get('reason')}"
+    if kind in ("conspicuous", "heavy"):
+        return f"round {number}: look at {site}: {event.get('text')}"
     if kind == "late":
         return f"round {number}: {site} answered too late, {event.get('seconds', 0):.0f} s after it was asked"
     if kind == "below-quorum":
@@ -124,6 +129,7 @@ def troubles(history: History) -> list[str]:
     for r in history.rounds:
         name = _round_name({"kind": r.kind, "round": r.number})
         lines += [f"{name}: {site} left out: {reason}" for site, reason in r.missing.items()]
+        lines += [f"{name}: look at {site}: {what}" for site, what in r.noted.items()]
     return lines
 
 
@@ -228,6 +234,11 @@ def show_report(history: History) -> None:
             say(line)
         return
     console().print(final_table(history))
+    counted = influence.rows(history)
+    if counted:
+        say(f"\n{influence.TITLE}")
+        show_table(influence.HEADINGS, counted)
+        say("")
     for sentence in tables.sentences(history):
         say(sentence)
 

@@ -62,6 +62,28 @@ def check_reply(
         raise ContractError("PFS-404", "the delta is not the one whose digest and norm came with it")
 
 
+def check_counts(reply: RoundReply, patients: int | None, samples: int | None) -> None:
+    """Accept what a training reply says of the site's size, or say why not: the site counts for it.
+
+    Args:
+        patients: to train on, as the site said when it joined; None when it never did.
+        samples: to train on, as its first reply of the run said; None before that.
+
+    Raises:
+        ContractError: PFS-408.
+    """
+    for name, said, before in (
+        ("patients", reply.n_train_patients, patients),
+        ("samples", reply.n_train_samples, reply.n_train_samples if samples is None else samples),
+    ):
+        if said != before:
+            raise ContractError(
+                "PFS-408",
+                f"{said} training {name}, it said {'nothing' if before is None else before} before",
+                hint="a site's split is fixed for a run: look at the site's data and split",
+            )
+
+
 def euclidean_norm(packed: np.ndarray) -> float:
     """Euclidean norm, summed in float64."""
     return float(np.sqrt(np.sum(np.square(packed, dtype=np.float64))))

@@ -16,7 +16,10 @@ SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 LARGEST_COUNT = 10**9
-"""More than any hospital has; weights of that size leave a float64 mean finite."""
+"""More samples than any hospital has; weights of that size leave a float64 mean finite."""
+LARGEST_PATIENTS = 10**6
+"""More patients than any hospital trains on."""
+Patients = Annotated[int, Field(ge=0, le=LARGEST_PATIENTS)]
 
 
 class Record(BaseModel):
@@ -44,9 +47,9 @@ class HelloReply(Record):
 
     site: SiteName
     software: str
-    n_train_patients: int = Field(ge=0)
-    n_validation_patients: int = Field(ge=0)
-    n_test_patients: int = Field(ge=0)
+    n_train_patients: Patients
+    n_validation_patients: Patients
+    n_test_patients: Patients
     refusal: Refusal | None = None
 
 

@@ -5,6 +5,7 @@ All paths inside are relative, so the folder may be moved. Resume takes the newe
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from ..site.files import write_whole
 from ..site.rounds import newest_round, save_round
+from .said import Said
 
 MAY_CHANGE = {
     "rounds",
@@ -37,6 +39,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.said = Said()
+        """What the history has of the sites' sizes, the events of earlier starts included."""
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one event to ``history.jsonl`` and sync it.
@@ -44,9 +48,8 @@ class RunFolder:
         Raises:
             StoreError: PFS-604 when it cannot be written.
         """
-        line = json.dumps(
-            {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
-        )
+        written = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
+        line = json.dumps(written)
         path = self.path / "history.jsonl"
         try:
             with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644), "r+b") as file:
@@ -61,6 +64,7 @@ class RunFolder:
                 where=str(path),
                 hint="free space or fix the rights, and start the run again",
             ) from error
+        self.said.add(written)
 
     def open(self, run: RunSettings, contract: Contract) -> tuple[int, np.ndarray] | None:
         """Record settings and contract, or compare them with the recorded ones.
@@ -73,6 +77,9 @@ class RunFolder:
             StoreError: PFS-603, PFS-604.
         """
         flat = to_flat(run)
+        self.said = Said()
+        for event in self._events():
+            self.said.add(event)
         settings, agreed = self.path / "settings.json", self.path / "contract.json"
         newest = None
         if settings.exists():
@@ -133,9 +140,11 @@ class RunFolder:
 
     def examined(self) -> set[str]:
         """Names of the sites whose newest preflight had no errors."""
-        events = filter(None, (parse_event(line.encode()) for line in self._lines()))
-        newest = {event["site"]: event["facts"] for event in events if event["event"] == "preflight"}
+        newest = {event["site"]: event["facts"] for event in self._events() if event["event"] == "preflight"}
         return {site for site, facts in newest.items() if not facts.get("refused")}
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        return filter(None, (parse_event(line.encode()) for line in self._lines()))
 
     def _lines(self) -> list[str]:
         try:

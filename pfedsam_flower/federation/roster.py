@@ -168,6 +168,11 @@ class Roster:
             self._refuse(reply.site, code, reply.refusal.text if reply.refusal else f"{code} {CODES[code]}")
             self._later(node, code)
             return
+        before, _ = self.folder.said.counted.get(reply.site, (reply.n_train_patients, 0))
+        if reply.n_train_patients != before:
+            code, now = "PFS-408", reply.n_train_patients
+            self._refuse(reply.site, code, f"{code} {CODES[code]}: {now} training patients, {before} before")
+            return
         self.folder.log(
             "site",
             site=reply.site,

@@ -192,6 +192,7 @@ def _attempt(
             current.step(min(left, own.round_deadline_s))
             sleep(POLL_S)
     current.close()
+    strategy.settle()
     if len(strategy.admitted) < own.minimum_sites:
         raise too_few(roster, sorted(strategy.admitted), run, strategy.left_out)
 

@@ -64,6 +64,8 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
             run=str(run_id),
             federation=run.federation.name,
             method=run.method,
+            rule=run.aggregation.rule,
+            weights=run.aggregation.weights,
             seed=run.seed,
             rounds=run.rounds,
             first_round=last + 1,

@@ -38,6 +38,7 @@ class Round:
         sites: names of those that were asked.
         replies: the reply events by site; metrics that are undefined are absent in them.
         missing: reason by site, for those left out or lost.
+        noted: what was conspicuous about a site whose reply counted, by site.
         seconds: of the whole round, None while it goes on.
     """
 
@@ -46,6 +47,7 @@ class Round:
     sites: tuple[str, ...] = ()
     replies: dict[str, Event] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
 
 
@@ -172,6 +174,9 @@ def add(history: History, event: Event) -> None:
         current.missing.pop(name, None)
     elif kind in ("left-out", "lost"):
         _round(history, event).missing[name] = str(event.get("text") or event.get("reason", kind))
+    elif kind in ("conspicuous", "heavy"):
+        current = _round(history, event)
+        current.noted[name] = "; ".join(filter(None, [current.noted.get(name), str(event.get("text", kind))]))
     elif kind == "late":
         current = _round(history, event)
         if name not in current.replies:  # or it was asked again, and in time then
