@@ -90,8 +90,13 @@ def event_line(event: Event) -> str | None:
         return f"{_round_name(event)} ends after {event.get('seconds', 0):.1f} s"
     if kind == "filtered":
         keys = event.get("keys", ())
-        count = len(keys) if isinstance(keys, list | tuple) else keys
-        return f"round {number}: {site} sent {count} personal key(s); they were removed"
+        count = event.get("n", len(keys) if isinstance(keys, list | tuple) else keys)
+        where = f"round {number}: " if number else ""
+        return f"{where}{site} sent {count} personal key(s); they were removed"
+    if kind == "dropped":
+        where = f"round {number}: " if number else ""
+        names = ", ".join(map(str, event.get("names", ())))
+        return f"{where}{site} sent {event.get('n')} thing(s) that are not agreed on; dropped: {names}"
     if kind in ("refused", "left-out", "lost"):
         where = f"round {number}: " if number else ""
         return f"{where}{site} {kind.replace('-', ' ')}: {event.get('text') or event.get('reason')}"

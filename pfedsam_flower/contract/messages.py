@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import CODES, ContractError
+from .text import LONGEST_NAME, SHOWN, one_line
 
 FlatSettings = dict[str, bool | int | float | str]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -225,4 +226,14 @@ def decode(kind: type[RecordT], body: bytes) -> RecordT:
     try:
         return kind.model_validate_json(body)
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ContractError("PFS-404", f"not a {kind.__name__}: {error}") from error
+        raise ContractError("PFS-404", f"not a {kind.__name__}: {_why(error)}") from error
+
+
+def _why(error: ValidationError | UnicodeDecodeError) -> str:
+    """What is wrong with a body, without what stands in it: others have written that."""
+    if isinstance(error, UnicodeDecodeError):
+        return "its words are no text in UTF-8"
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    parts = [f"{'.'.join(map(str, one['loc'])) or 'words'}: {one['msg']}" for one in found[:SHOWN]]
+    more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(one_line(part, 2 * LONGEST_NAME) for part in parts) + more

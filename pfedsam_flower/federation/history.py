@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..contract.schema import Contract
+from ..contract.text import some_names
 from ..errors import FederationError, StoreError
 from ..reports.history import parse_event
 from ..settings.run import RunSettings
@@ -65,6 +66,14 @@ class RunFolder:
                 hint="free space or fix the rights, and start the run again",
             ) from error
         self.said.add(written)
+
+    def log_surplus(self, site: str, found: tuple[list[str], list[str]], **fields: Any) -> None:
+        """Append what a message held beside what is agreed, (arrays, others), by name."""
+        arrays, others = found
+        if arrays:
+            self.log("filtered", **fields, site=site, keys=some_names(arrays), n=len(arrays))
+        if others:
+            self.log("dropped", **fields, site=site, names=some_names(others), n=len(others))
 
     def open(self, run: RunSettings, contract: Contract) -> tuple[int, np.ndarray] | None:
         """Record settings and contract, or compare them with the recorded ones.

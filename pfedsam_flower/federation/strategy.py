@@ -17,14 +17,16 @@ from ..aggregation.factors import factor_errors
 from ..aggregation.norms import CONSPICUOUS, FACTOR, heavy, norm_bounds
 from ..aggregation.rules import RULES, UNWEIGHTED
 from ..aggregation.weights import WEIGHTS
-from ..contract.checks import SHARED, check_counts, check_reply, euclidean_norm, surplus_arrays
+from ..contract.checks import SHARED, check_counts, check_reply, euclidean_norm
+from ..contract.measures import agreed
 from ..contract.messages import RoundReply, RoundRequest
 from ..contract.schema import Contract
+from ..contract.text import one_line
 from ..errors import ContractError
 from ..learning.rates import reach
 from ..settings.run import RunSettings
 from .history import RunFolder
-from .records import array_names, content, packed_of, wire_bytes, words_of
+from .records import content, packed_of, surplus, wire_bytes, words_of
 
 
 @dataclass(frozen=True)
@@ -82,24 +84,23 @@ class PFedSAMStrategy(Strategy):
     def admit(self, site: str, message: Message) -> bool:
         """Take one reply in, or leave it out with its reason in the history. Other replies are not touched.
 
-        Keys other than the packed shared array (an L-MoE key, say) are dropped unread and the site is named.
+        What is not agreed on, be it arrays (an L-MoE key, say), records, fields or numbers, is dropped unread
+        and the site is named.
         """
         assert self.request is not None
         number = self.request.round
-        surplus = surplus_arrays(array_names(message))
-        if surplus:
-            self.folder.log("filtered", round=number, site=site, keys=surplus)
+        found = surplus(message, packed=self.request.kind == "train")
+        self.folder.log_surplus(site, found, round=number)
         try:
             reply = words_of(message, RoundReply)
             if reply.site != site:
                 raise ContractError("PFS-406", f"the reply speaks for {reply.site}")
             if reply.refusal is not None:
                 self.left_out[site] = reply.refusal.code
-                self.folder.log(
-                    "left-out", round=number, site=site, code=reply.refusal.code, text=reply.refusal.text
-                )
+                said = one_line(reply.refusal.text)
+                self.folder.log("left-out", round=number, site=site, code=reply.refusal.code, text=said)
                 return False
-            delta = packed_of(message) if reply.kind == "train" else None
+            delta = packed_of(message, self.contract.n_values) if reply.kind == "train" else None
             check_reply(reply, self.request, delta, self.contract, self.run.aggregation.largest_norm)
             if reply.kind == "train":
                 said = self.folder.said
@@ -107,14 +108,16 @@ class PFedSAMStrategy(Strategy):
         except ContractError as error:
             self._leave_out(site, error)
             return False
-        self.admitted[site] = Admitted(reply, delta)
+        metrics, unknown = agreed(reply.metrics)
+        self.folder.log_surplus(site, ([], unknown), round=number)
+        self.admitted[site] = Admitted(reply.model_copy(update={"metrics": metrics}), delta)
         self.folder.log(
             "reply",
             round=number,
             kind=reply.kind,
             site=site,
             **(self._counts(reply) if reply.kind == "train" else {}),
-            metrics=reply.metrics,
+            metrics=metrics,
             seconds=reply.seconds.model_dump(by_alias=True),
             bytes_up=wire_bytes(message),
             bytes_down=self.bytes_down,
