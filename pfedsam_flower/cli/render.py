@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from ..contract.text import harmless, printable
 from ..reports import influence, preflight, tables
 from ..reports.history import PARTS, Event, History, Site, metric
 
@@ -25,8 +26,8 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """Prints one line, as it is."""
-    console().print(text, markup=False, soft_wrap=True)
+    """Prints a text, as it is but for what could steer the terminal."""
+    console().print(printable(text, keep="\n\t"), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -58,12 +59,13 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell, keep="\n\t")) for cell in row))
     console().print(table)
 
 
 def event_line(event: Event) -> str | None:
     """One event as a sentence for a log; None for kinds that a reader need not see."""
+    event = harmless(event)
     kind, site, number = event["event"], event.get("site"), event.get("round")
     if kind == "start":
         rounds = f"rounds {event.get('first_round')} to {event.get('rounds')}"

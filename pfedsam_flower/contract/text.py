@@ -1,10 +1,13 @@
 """Text that others have written: what it may do to a terminal, a log or a report is nothing."""
 
 from collections.abc import Iterable
+from typing import Any
 
 LONGEST = 300
 """Characters of a foreign text that are kept."""
 LONGEST_NAME = 60
+LONGEST_TEXT = 4000
+"""Characters of a text with foreign parts in it."""
 SHOWN = 5
 """Names of surplus things that are kept; of the others the number."""
 
@@ -30,6 +33,21 @@ def one_line(text: object, longest: int = LONGEST) -> str:
 def some_names(names: Iterable[str]) -> list[str]:
     """The first few of these names, sorted, each on one line and cut."""
     return [one_line(name, LONGEST_NAME) for name in sorted(names)[:SHOWN]]
+
+
+def harmless(value: Any, *, lines: bool = False) -> Any:
+    """JSON's values with every text in them, names of fields too, made harmless.
+
+    Args:
+        lines: texts may have several lines, as this software's own errors have; otherwise they become one.
+    """
+    if isinstance(value, str):
+        return printable(value, keep="\n")[:LONGEST_TEXT] if lines else one_line(value, LONGEST_TEXT)
+    if isinstance(value, dict):
+        return {one_line(key): harmless(one, lines=lines) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [harmless(one, lines=lines) for one in value]
+    return value
 
 
 def _escaped(c: str) -> str:

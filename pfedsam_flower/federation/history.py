@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..contract.schema import Contract
-from ..contract.text import some_names
+from ..contract.text import harmless, some_names
 from ..errors import FederationError, StoreError
 from ..reports.history import parse_event
 from ..settings.run import RunSettings
@@ -44,12 +44,13 @@ class RunFolder:
         """What the history has of the sites' sizes, the events of earlier starts included."""
 
     def log(self, event: str, **fields: Any) -> None:
-        """Append one event to ``history.jsonl`` and sync it.
+        """Append one event to ``history.jsonl`` and sync it; texts in it are made harmless.
 
         Raises:
             StoreError: PFS-604 when it cannot be written.
         """
-        written = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        written = {"time": at, "event": event} | harmless(fields, lines=True)
         line = json.dumps(written)
         path = self.path / "history.jsonl"
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..contract.text import harmless
 from ..errors import StoreError
 
 FILE = "history.jsonl"
@@ -150,7 +151,8 @@ def collect(events: Iterable[Event]) -> History:
 
 
 def add(history: History, event: Event) -> None:
-    """Enters one event into ``history``."""
+    """Enters one event into ``history``; its texts are made harmless, for others have written them."""
+    event = harmless(event)
     history.last_time = str(event.get("time", history.last_time))
     kind, name = event["event"], str(event.get("site", ""))
     if kind == "start":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from .files import write_text
 from .history import PARTS, History, metric
 
 MODELS = ("alone", "global", "personal", "deployed")
+MARKUP = re.compile(r"([\[\]<>|`])")
+"""What would be a link, a picture or HTML to a reader of Markdown."""
 HEADINGS = ("Site", "Train", "Val.", "Test", "Alone", "Global", "Personalised", "Deployed", "Mix", "Gain")
 
 
@@ -131,7 +134,8 @@ def as_markdown(history: History) -> str:
     title = f"# {history.start.get('federation', 'run')}: Dice on the test patients"
     weights = _markdown(influence.HEADINGS, influence.rows(history))
     more = ["", influence.TITLE + ":", "", *weights] if weights else []
-    return "\n".join([title, "", *lines, "", *sentences(history), *more]) + "\n"
+    said = [MARKUP.sub(r"\\\1", sentence) for sentence in sentences(history)]
+    return "\n".join([title, "", *lines, "", *said, *more]) + "\n"
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -156,8 +156,8 @@ class World(InProcessGrid):
             name = name_of(context)
             counts = {f"n_{part}_patients": 3 for part in ("train", "validation", "test")}
             says = self.fates[name].says or name
-            counts |= self.fates[name].joins
-            reply = HelloReply(site=says, software=software(), refusal=self._refusal(name, "hello"), **counts)
+            said = {"refusal": self._refusal(name, "hello"), **counts, **self.fates[name].joins}
+            reply = HelloReply(site=says, software=software(), **said)
             return Message(content(reply), reply_to=message)
 
         @app.query("preflight")
@@ -180,7 +180,7 @@ class World(InProcessGrid):
                 change = self.fates[name].sends
                 said, delta = change(said, delta) if change else (said, delta)
                 numbers = {"delta": digest(delta), "delta_norm": euclidean_norm(delta)}
-                reply = RoundReply(**same, **(numbers | said))
+                reply = RoundReply(**(same | numbers | said))
                 return self._added(name, Message(content(reply, delta), reply_to=message))
             return self._added(name, Message(content(reply), reply_to=message))
 
