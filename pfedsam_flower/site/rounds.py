@@ -30,7 +30,8 @@ def newest_round(folder: Path) -> tuple[int, np.ndarray] | None:
     """(number, shared parameters) of the newest round; None when there is none. Other folders do not count.
 
     Raises:
-        StoreError: PFS-603 when its file is damaged: its digest was written with it.
+        StoreError: PFS-603 when its file is damaged (its digest was written with it), or holds values that
+            are not finite.
     """
     named = (
         (re.fullmatch(r"round-(\d+)", path.parent.name), path) for path in folder.glob(f"round-*/{FILE}")
@@ -54,5 +55,14 @@ def _shared(path: Path) -> np.ndarray:
             "a round's file is damaged: its values are not those whose digest was written with them",
             where=str(path),
             hint=HINT,
+        )
+    n_bad = int(packed.size - np.isfinite(packed).sum())
+    if n_bad:  # with its own digest it is not damaged, and yet what it would mark is nothing
+        raise StoreError(
+            "PFS-603",
+            f"{n_bad} of {packed.size} values of a round's file are not finite",
+            where=str(path),
+            hint=HINT,
+            counts={"values": n_bad},
         )
     return np.array(packed)

@@ -12,9 +12,8 @@ from pfedsam_flower.contract.messages import Refusal
 from pfedsam_flower.reports.history import collect, read_history
 from pfedsam_flower.reports.tables import as_markdown, sentences
 
-HOSTILE = (
-    "\x1b[2J\x1b[31mPFS-604\nround 1 ends: all is well\r\x9b5m \u202e<img src=//x.y> [a](http://x.y) |\x07"
-)
+CODES = "\x1b[2J\x1b[31mPFS-604\nround 1 ends: all is well\r\x9b5m \u202e"
+HOSTILE = CODES + "<img src=//x.y> [a](http://x.y) |\x07"
 REFUSED = Refusal(code="PFS-604", text=HOSTILE)
 
 
