@@ -132,7 +132,8 @@ def live_view(history: History) -> Group:
 
 def troubles(history: History) -> list[str]:
     """One line per site that was refused, left out or lost, with the reason."""
-    lines = [f"{site.name} refused: {site.refused}" for site in history.sites.values() if site.refused]
+    how = "had refused when the run ended" if history.end else "refused"
+    lines = [f"{site.name} {how}: {site.refused}" for site in history.sites.values() if site.refused]
     for r in history.rounds:
         name = _round_name({"kind": r.kind, "round": r.number})
         lines += [f"{name}: {site} left out: {reason}" for site, reason in r.missing.items()]
@@ -189,9 +190,9 @@ def state(history: History, site: Site) -> str:
     if site.refused:
         return "refused"
     if history.end:
-        return "finished"
-    if not site.patients:
-        return "not here yet"
+        return _at_the_end(history, site)
+    if not site.here:
+        return "not here" if site.patients else "not here yet"
     if now is None or site.name not in now.sites:
         return "waiting"
     if site.name in now.missing:
@@ -199,6 +200,18 @@ def state(history: History, site: Site) -> str:
     if site.name in now.replies:
         return "answered"
     return "closing" if now.kind == "close" else "working"
+
+
+def _at_the_end(history: History, site: Site) -> str:
+    """What a site was doing when the run ended; finished is who has done all that there was."""
+    now = history.rounds[-1] if history.rounds else None
+    if not site.here:
+        return "absent"
+    if history.status == "completed" and (now is None or site.name in now.replies):
+        return "finished"
+    if now is not None and site.name in now.replies:
+        return "answered"
+    return "left out" if now is not None and site.name in now.missing else "stopped"
 
 
 def final_table(history: History) -> Table:

@@ -39,8 +39,8 @@ def predict_logits(
         raise ContractError(
             "PFS-403",
             f"{n_bad} of {logits.size} values of the model's answer are not finite; no mask is made of it",
-            hint="its parameters are too large, or the image holds values that are not finite: take an earlier "
-            "round of the run, or look at the image with check-data",
+            hint="its parameters are too large, or the image holds values that are not finite: take an "
+            "earlier round of the run, or look at the image with check-data",
             counts={"values": n_bad},
         )
     return enlarged(logits, rule.size, valid, image.shape[1:3], model.device)
