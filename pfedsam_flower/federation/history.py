@@ -19,7 +19,7 @@ from ..reports.history import parse_event
 from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from ..site.files import write_whole
-from ..site.rounds import newest_round, save_round
+from ..site.rounds import newest_round, save_round, thin
 from .said import Said
 
 MAY_CHANGE = {
@@ -36,10 +36,14 @@ fall towards the end of the run, so more rounds raise them for those that are st
 
 
 class RunFolder:
-    """One federation's folder at the coordinator."""
+    """One federation's folder at the coordinator.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        keep_newest, keep_every: rounds that stay, see ``site.rounds.thin``; without them all do.
+    """
+
+    def __init__(self, path: Path, keep_newest: int = 5, keep_every: int = 1) -> None:
+        self.path, self.keep_newest, self.keep_every = path, keep_newest, keep_every
         self.said = Said()
         """What the history has of the sites' sizes, the events of earlier starts included."""
 
@@ -142,6 +146,16 @@ class RunFolder:
     def save_round(self, number: int, packed: np.ndarray) -> str:
         """Write a round's shared parameters; returns their digest. From here on the round is whole."""
         return save_round(self.path, number, packed)
+
+    def thin(self) -> None:
+        """Remove rounds that are not to be kept, once the newest is whole; the history has their digests.
+
+        Raises:
+            StoreError: PFS-604.
+        """
+        gone = thin(self.path, self.keep_newest, self.keep_every)
+        if gone:
+            self.log("thinned", rounds=gone)
 
     def finished(self) -> bool:
         """Whether the newest line of the history says that the run was completed."""

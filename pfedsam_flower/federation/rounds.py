@@ -45,6 +45,7 @@ def run_rounds(
         # the history first: of a round that is whole on the disk it must be known who took part
         _end(folder, strategy, digest(packed))
         folder.save_round(number, packed)
+        folder.thin()
     _one(
         grid,
         strategy,

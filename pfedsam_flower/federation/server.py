@@ -48,7 +48,7 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
         PfedsamError: settings, checkpoint, run folder, or too few sites; the run folder stays resumable.
     """
     run, own = read_plan(flat)
-    folder = RunFolder(Path(own.folder) / run.federation.name)
+    folder = RunFolder(Path(own.folder) / run.federation.name, own.keep_newest, own.keep_every)
     with locked(folder.path):
         names = partial(registered_names, Path(own.enrolment)) if own.enrolment else None
         if names is not None:

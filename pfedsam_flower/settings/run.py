@@ -195,4 +195,8 @@ class CoordinatorSettings(Section):
     enrolment: str = Field("",
         description="Path of the enrolled.json that pfedsam enrol keeps, relative as above: sites are then known by the names "
         "that they are enrolled under, and other nodes get nothing. Empty: by what they say of themselves.")
+    keep_newest: int = Field(5, ge=2,
+        description="Newest rounds whose shared parameters stay in the run folder; a run goes on from the newest one, and from "
+        "the one before should that be damaged.")
+    keep_every: int = Field(10, ge=0, description="Of older rounds each so many-th stays too, round 0 included; 0: none. 1: all.")
     checkpoint: str = Field("", description="Path of the backbone's weights at the coordinator; empty: those inside the package (vit_tiny has them).")
