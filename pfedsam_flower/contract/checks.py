@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import ContractError
 from .messages import RoundReply, RoundRequest
 from .schema import Contract, digest
+from .text import one_line
 
 SHARED = "shared"
 """The one array name that a message may hold."""
@@ -38,7 +39,7 @@ def check_reply(
     if (reply.kind, reply.round, reply.broadcast) != asked:
         raise ContractError("PFS-406", f"answers {reply.kind} of round {reply.round}, asked was {asked[:2]}")
     if reply.contract != contract.hash:
-        raise ContractError("PFS-401", f"contract {reply.contract[:8]}, agreed {contract.hash[:8]}")
+        raise ContractError("PFS-401", f"contract {one_line(reply.contract[:8])}, agreed {contract.hash[:8]}")
     if reply.kind == "close":
         return
     if reply.n_train_samples < 1 or reply.n_train_patients < 1:

@@ -13,6 +13,7 @@ from .text import LONGEST_NAME, SHOWN, one_line
 
 FlatSettings = dict[str, bool | int | float | str]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -74,12 +75,12 @@ class RoundRequest(Record):
 class Timings(Record):
     """Seconds per part of a round at the site."""
 
-    start: Finite = 0.0
-    load: Finite = 0.0
-    evaluate: Finite = 0.0
-    local: Finite = 0.0
-    global_: Finite = Field(0.0, alias="global")
-    alone: Finite = 0.0
+    start: Seconds = 0.0
+    load: Seconds = 0.0
+    evaluate: Seconds = 0.0
+    local: Seconds = 0.0
+    global_: Seconds = Field(0.0, alias="global")
+    alone: Seconds = 0.0
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
@@ -95,7 +96,7 @@ class RoundReply(Record):
 
     kind: Literal["train", "close"]
     site: SiteName
-    round: int = Field(ge=1)
+    round: int = Field(ge=1, le=LARGEST_COUNT)
     contract: str
     broadcast: str
     n_train_patients: int = Field(0, ge=0, le=LARGEST_COUNT)
@@ -130,7 +131,7 @@ def _three_axes(letters: str) -> str:
     return letters
 
 
-Count = Literal["<5"] | Annotated[int, Field(ge=0, strict=True), AfterValidator(_not_few)]
+Count = Literal["<5"] | Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True), AfterValidator(_not_few)]
 Code = Annotated[str, AfterValidator(_known)]
 Orientation = Annotated[str, AfterValidator(_three_axes)]
 

@@ -144,3 +144,32 @@ def test_foreign_text_is_one_printable_line() -> None:
     assert one_line(one_line("\x1b" * 10_000)) == one_line("\x1b" * 10_000)
     assert printable("a\tb\x1b") == "a\tb\\x1b"
     assert one_line("Universitätsklinikum 北京") == "Universitätsklinikum 北京"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"seconds": {"global": 1e300}},
+        {"seconds": {"load": -1.0}},
+        {"round": 10**300},
+        {"contract": "\x1b[2J\nround"},
+    ],
+)
+def test_no_field_can_fill_a_screen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: dict[str, Any]
+) -> None:
+    class Raw(World):  # the record itself would not let such words out
+        def _over_the_wire(self, message: Any, site: str, direction: str) -> Any:
+            if direction == "up" and site == "valley" and message.has_content():
+                record = message.content.config_records["words"]
+                said = json.loads(record["json"])  # type: ignore[arg-type]
+                if said.get("kind") == "train":
+                    record["json"] = json.dumps(said | words).encode()
+            return super()._over_the_wire(message, site, direction)
+
+    play(monkeypatch, tmp_path, Raw({name: Fate() for name in NAMES}), n_rounds=1, minimum_sites=2)
+    (event,) = told(tmp_path, "left-out")
+    assert event["site"] == "valley"
+    assert event["code"] in ("PFS-401", "PFS-404")
+    assert len(event["text"]) < 500
+    assert event["text"].isprintable()
