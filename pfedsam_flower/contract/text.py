@@ -42,7 +42,9 @@ def harmless(value: Any, *, lines: bool = False) -> Any:
         lines: texts may have several lines, as this software's own errors have; otherwise they become one.
     """
     if isinstance(value, str):
-        return printable(value, keep="\n")[:LONGEST_TEXT] if lines else one_line(value, LONGEST_TEXT)
+        if lines:
+            return printable(value, keep="\n")[:LONGEST_TEXT]
+        return one_line("; ".join(filter(None, map(str.strip, value.splitlines()))), LONGEST_TEXT)
     if isinstance(value, dict):
         return {one_line(key): harmless(one, lines=lines) for key, one in value.items()}
     if isinstance(value, list | tuple):

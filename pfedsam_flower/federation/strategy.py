@@ -144,7 +144,7 @@ class PFedSAMStrategy(Strategy):
                 error = ContractError(
                     "PFS-409",
                     f"{found}: {FACTOR:g} times the median of the other sites', at least {floor:.3g}",
-                    hint="ask the site what it trained on; federation.sites without it goes on without it",
+                    hint="ask the site what it trained on, or go on without it (federation.sites)",
                 )
                 self._leave_out(site, error, norm=norm, bound=bound)
             elif norm > CONSPICUOUS * bound:
