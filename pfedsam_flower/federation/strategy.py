@@ -97,8 +97,8 @@ class PFedSAMStrategy(Strategy):
                 raise ContractError("PFS-406", f"the reply speaks for {reply.site}")
             if reply.refusal is not None:
                 self.left_out[site] = reply.refusal.code
-                said = one_line(reply.refusal.text)
-                self.folder.log("left-out", round=number, site=site, code=reply.refusal.code, text=said)
+                text = one_line(reply.refusal.text)
+                self.folder.log("left-out", round=number, site=site, code=reply.refusal.code, text=text)
                 return False
             delta = packed_of(message, self.contract.n_values) if reply.kind == "train" else None
             check_reply(reply, self.request, delta, self.contract, self.run.aggregation.largest_norm)
