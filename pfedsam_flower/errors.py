@@ -45,6 +45,8 @@ CODES = {
     "PFS-404": "a message cannot be read",
     "PFS-405": "a reply without training samples",
     "PFS-406": "a reply to another round or run",
+    "PFS-408": "a site counts for more or less than it said before",
+    "PFS-409": "a change that is far larger than the other sites'",
     "PFS-501": "too few sites",
     "PFS-502": "software versions differ",
     "PFS-504": "the run cannot be resumed with these settings",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
+from ..contract.text import printable
 from ..errors import PfedsamError
 from .terminal import take_everything
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except PfedsamError as error:
-        print(error.local(), file=sys.stderr)
+        print(printable(error.local(), keep="\n\t"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what was started has been ended", file=sys.stderr)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..contract.text import printable
 from ..deployment.rehearsal import Engine, Rehearsal, app_folder, rehearsal
 from ..errors import FederationError
 from ..reports import history as histories
@@ -35,7 +36,7 @@ def launch(sites: list[SiteSettings], flat: dict[str, Any], folder: Path, engine
     with rehearsal(folder, sites, engine=engine) as link:
         run_id = link.run(app, flat)
         with progress(history) as show:
-            return _follow(link, run_id, file, offset, history, show)
+            return printable(_follow(link, run_id, file, offset, history, show), keep="\n\t")
 
 
 def _follow(link: Rehearsal, run_id: int, file: Path, offset: int, history: History, show: Show) -> str:

@@ -10,7 +10,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from ..reports import preflight, tables
+from ..contract.text import harmless, printable
+from ..reports import influence, preflight, tables
 from ..reports.history import PARTS, Event, History, Site, metric
 from ..settings.sources import differing_text
 
@@ -26,8 +27,8 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """Prints one line, as it is."""
-    console().print(text, markup=False, soft_wrap=True)
+    """Prints a text, as it is but for what could steer the terminal."""
+    console().print(printable(text, keep="\n\t"), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -59,12 +60,13 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell, keep="\n\t")) for cell in row))
     console().print(table)
 
 
 def event_line(event: Event) -> str | None:
     """One event as a sentence for a log; None for kinds that a reader need not see."""
+    event = harmless(event)
     kind, site, number = event["event"], event.get("site"), event.get("round")
     if kind == "start":
         rounds = f"rounds {event.get('first_round')} to {event.get('rounds')}"
@@ -83,16 +85,26 @@ def event_line(event: Event) -> str | None:
     if kind == "reply":
         dice = ", ".join(f"{m} {_dice(metric(event, f'validation.dice.{m}'))}" for m in MODELS)
         waited = f"answered after {event.get('wait_s', 0):.1f} s"
-        return f"{_round_name(event)}: {site} {waited}; validation Dice {dice}"
+        norm = (
+            f"; norm {event.get('delta_norm', 0):.3g}, weight {event['weight']}" if "weight" in event else ""
+        )
+        return f"{_round_name(event)}: {site} {waited}{norm}; validation Dice {dice}"
     if kind == "round-end":
         return f"{_round_name(event)} ends after {event.get('seconds', 0):.1f} s"
     if kind == "filtered":
         keys = event.get("keys", ())
-        count = len(keys) if isinstance(keys, list | tuple) else keys
-        return f"round {number}: {site} sent {count} personal key(s); they were removed"
+        count = event.get("n", len(keys) if isinstance(keys, list | tuple) else keys)
+        where = f"round {number}: " if number else ""
+        return f"{where}{site} sent {count} personal key(s); they were removed"
+    if kind == "dropped":
+        where = f"round {number}: " if number else ""
+        names = ", ".join(map(str, event.get("names", ())))
+        return f"{where}{site} sent {event.get('n')} thing(s) that are not agreed on; dropped: {names}"
     if kind in ("refused", "left-out", "lost"):
         where = f"round {number}: " if number else ""
         return f"{where}{site} {kind.replace('-', ' ')}: {event.get('text') or event.get('reason')}"
+    if kind in ("conspicuous", "heavy"):
+        return f"round {number}: look at {site}: {event.get('text')}"
     if kind == "late":
         return f"round {number}: {site} answered too late, {event.get('seconds', 0):.0f} s after it was asked"
     if kind == "below-quorum":
@@ -128,10 +140,12 @@ def live_view(history: History) -> Group:
 
 def troubles(history: History) -> list[str]:
     """One line per site that was refused, left out or lost, with the reason."""
-    lines = [f"{site.name} refused: {site.refused}" for site in history.sites.values() if site.refused]
+    how = "had refused when the run ended" if history.end else "refused"
+    lines = [f"{site.name} {how}: {site.refused}" for site in history.sites.values() if site.refused]
     for r in history.rounds:
         name = _round_name({"kind": r.kind, "round": r.number})
         lines += [f"{name}: {site} left out: {reason}" for site, reason in r.missing.items()]
+        lines += [f"{name}: look at {site}: {what}" for site, what in r.noted.items()]
     return lines
 
 
@@ -184,9 +198,9 @@ def state(history: History, site: Site) -> str:
     if site.refused:
         return "refused"
     if history.end:
-        return "finished"
-    if not site.patients:
-        return "not here yet"
+        return _at_the_end(history, site)
+    if not site.here:
+        return "not here" if site.patients else "not here yet"
     if now is None or site.name not in now.sites:
         return "waiting"
     if site.name in now.missing:
@@ -194,6 +208,18 @@ def state(history: History, site: Site) -> str:
     if site.name in now.replies:
         return "answered"
     return "closing" if now.kind == "close" else "working"
+
+
+def _at_the_end(history: History, site: Site) -> str:
+    """What a site was doing when the run ended; finished is who has done all that there was."""
+    now = history.rounds[-1] if history.rounds else None
+    if not site.here:
+        return "absent"
+    if history.status == "completed" and (now is None or site.name in now.replies):
+        return "finished"
+    if now is not None and site.name in now.replies:
+        return "answered"
+    return "left out" if now is not None and site.name in now.missing else "stopped"
 
 
 def final_table(history: History) -> Table:
@@ -238,6 +264,11 @@ def show_report(history: History) -> None:
             say(line)
         return
     console().print(final_table(history))
+    counted = influence.rows(history)
+    if counted:
+        say(f"\n{influence.TITLE}")
+        show_table(influence.HEADINGS, counted)
+        say("")
     for sentence in tables.sentences(history):
         say(sentence)
 

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..contract.text import printable
+
 if TYPE_CHECKING:
     from ..settings.site import SiteSettings
     from ..site.sent import JournalState
@@ -215,11 +217,6 @@ def _show_review(found: "object") -> None:
             say(f"  {printable(f'{key}: {before} → {now}')}")
     if found.row.state != "approved":
         say(f"\nto allow it: pfedsam site approve FILE {request.hash}")
-
-
-def printable(text: str) -> str:
-    """The text with everything that could steer a terminal made visible: others have written it."""
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _approve(site: "SiteSettings", args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import ContractError
 from .messages import RoundReply, RoundRequest
 from .schema import Contract, digest
+from .text import one_line
 
 SHARED = "shared"
 """The one array name that a message may hold."""
@@ -38,7 +39,7 @@ def check_reply(
     if (reply.kind, reply.round, reply.broadcast) != asked:
         raise ContractError("PFS-406", f"answers {reply.kind} of round {reply.round}, asked was {asked[:2]}")
     if reply.contract != contract.hash:
-        raise ContractError("PFS-401", f"contract {reply.contract[:8]}, agreed {contract.hash[:8]}")
+        raise ContractError("PFS-401", f"contract {one_line(reply.contract[:8])}, agreed {contract.hash[:8]}")
     if reply.kind == "close":
         return
     if reply.n_train_samples < 1 or reply.n_train_patients < 1:
@@ -60,6 +61,28 @@ def check_reply(
         )
     if digest(delta) != reply.delta or abs(norm - reply.delta_norm) > 1e-6 * norm:
         raise ContractError("PFS-404", "the delta is not the one whose digest and norm came with it")
+
+
+def check_counts(reply: RoundReply, patients: int | None, samples: int | None) -> None:
+    """Accept what a training reply says of the site's size, or say why not: the site counts for it.
+
+    Args:
+        patients: to train on, as the site said when it joined; None when it never did.
+        samples: to train on, as its first reply of the run said; None before that.
+
+    Raises:
+        ContractError: PFS-408.
+    """
+    for name, said, before in (
+        ("patients", reply.n_train_patients, patients),
+        ("samples", reply.n_train_samples, reply.n_train_samples if samples is None else samples),
+    ):
+        if said != before:
+            raise ContractError(
+                "PFS-408",
+                f"{said} training {name}, it said {'nothing' if before is None else before} before",
+                hint="a site's split is fixed for a run: look at the site's data and split",
+            )
 
 
 def euclidean_norm(packed: np.ndarray) -> float:

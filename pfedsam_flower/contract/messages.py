@@ -9,14 +9,19 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import CODES, ContractError
+from .text import LONGEST_NAME, SHOWN, one_line
 
 FlatSettings = dict[str, bool | int | float | str]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 LARGEST_COUNT = 10**9
-"""More than any hospital has; weights of that size leave a float64 mean finite."""
+"""More samples than any hospital has; weights of that size leave a float64 mean finite."""
+LARGEST_PATIENTS = 10**6
+"""More patients than any hospital trains on."""
+Patients = Annotated[int, Field(ge=0, le=LARGEST_PATIENTS)]
 
 
 class Record(BaseModel):
@@ -44,9 +49,9 @@ class HelloReply(Record):
 
     site: SiteName
     software: str
-    n_train_patients: int = Field(ge=0)
-    n_validation_patients: int = Field(ge=0)
-    n_test_patients: int = Field(ge=0)
+    n_train_patients: Patients
+    n_validation_patients: Patients
+    n_test_patients: Patients
     refusal: Refusal | None = None
 
 
@@ -70,12 +75,12 @@ class RoundRequest(Record):
 class Timings(Record):
     """Seconds per part of a round at the site."""
 
-    start: Finite = 0.0
-    load: Finite = 0.0
-    evaluate: Finite = 0.0
-    local: Finite = 0.0
-    global_: Finite = Field(0.0, alias="global")
-    alone: Finite = 0.0
+    start: Seconds = 0.0
+    load: Seconds = 0.0
+    evaluate: Seconds = 0.0
+    local: Seconds = 0.0
+    global_: Seconds = Field(0.0, alias="global")
+    alone: Seconds = 0.0
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
@@ -91,7 +96,7 @@ class RoundReply(Record):
 
     kind: Literal["train", "close"]
     site: SiteName
-    round: int = Field(ge=1)
+    round: int = Field(ge=1, le=LARGEST_COUNT)
     contract: str
     broadcast: str
     n_train_patients: int = Field(0, ge=0, le=LARGEST_COUNT)
@@ -126,7 +131,7 @@ def _three_axes(letters: str) -> str:
     return letters
 
 
-Count = Literal["<5"] | Annotated[int, Field(ge=0, strict=True), AfterValidator(_not_few)]
+Count = Literal["<5"] | Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True), AfterValidator(_not_few)]
 Code = Annotated[str, AfterValidator(_known)]
 Orientation = Annotated[str, AfterValidator(_three_axes)]
 
@@ -222,4 +227,14 @@ def decode(kind: type[RecordT], body: bytes) -> RecordT:
     try:
         return kind.model_validate_json(body)
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ContractError("PFS-404", f"not a {kind.__name__}: {error}") from error
+        raise ContractError("PFS-404", f"not a {kind.__name__}: {_why(error)}") from error
+
+
+def _why(error: ValidationError | UnicodeDecodeError) -> str:
+    """What is wrong with a body, without what stands in it: others have written that."""
+    if isinstance(error, UnicodeDecodeError):
+        return "its words are no text in UTF-8"
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    parts = [f"{'.'.join(map(str, one['loc'])) or 'words'}: {one['msg']}" for one in found[:SHOWN]]
+    more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(one_line(part, 2 * LONGEST_NAME) for part in parts) + more

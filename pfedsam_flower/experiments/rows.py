@@ -88,6 +88,14 @@ ROWS: dict[str, Row] = {
         "FedAvg with the best pair of the mean product (QR-core SVD)", aggregation__rule="product"
     ),
     "residual": _fedavg("FedAvg with the mean product exact", aggregation__rule="residual"),
+    # rules that bear a hostile site: what they cost when nobody is
+    "median": _fedavg("the median of each value instead of the mean", aggregation__rule="median"),
+    "trimmed-mean": _fedavg(
+        "the mean of each value without the smallest and the largest fifth", aggregation__rule="trimmed-mean"
+    ),
+    "clipped-mean": _fedavg(
+        "FedAvg of deltas shortened to the median norm", aggregation__rule="clipped-mean"
+    ),
     "alternating": _fedavg("FedAvg of B in odd and A in even rounds", lora__train="alternating"),
     "fedprox": _fedavg("FedAvg with a pull towards the average (FedProx)", training__proximal=0.01),
     "ffa-lora": _method("ffa", "A as drawn, B and decoder averaged (FFA-LoRA)", "global"),

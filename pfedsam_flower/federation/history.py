@@ -5,6 +5,7 @@ All paths inside are relative, so the folder may be moved. Resume takes the newe
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -12,12 +13,14 @@ from typing import IO, Any
 import numpy as np
 
 from ..contract.schema import Contract
+from ..contract.text import harmless, some_names
 from ..errors import FederationError, StoreError
 from ..reports.history import parse_event
 from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from ..site.files import write_whole
-from ..site.rounds import newest_round, save_round
+from ..site.rounds import newest_round, save_round, thin
+from .said import Said
 
 MAY_CHANGE = {
     "rounds",
@@ -33,20 +36,26 @@ fall towards the end of the run, so more rounds raise them for those that are st
 
 
 class RunFolder:
-    """One federation's folder at the coordinator."""
+    """One federation's folder at the coordinator.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        keep_newest, keep_every: rounds that stay, see ``site.rounds.thin``; without them all do.
+    """
+
+    def __init__(self, path: Path, keep_newest: int = 5, keep_every: int = 1) -> None:
+        self.path, self.keep_newest, self.keep_every = path, keep_newest, keep_every
+        self.said = Said()
+        """What the history has of the sites' sizes, the events of earlier starts included."""
 
     def log(self, event: str, **fields: Any) -> None:
-        """Append one event to ``history.jsonl`` and sync it.
+        """Append one event to ``history.jsonl`` and sync it; texts in it are made harmless.
 
         Raises:
             StoreError: PFS-604 when it cannot be written.
         """
-        line = json.dumps(
-            {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
-        )
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        written = {"time": at, "event": event} | harmless(fields, lines=True)
+        line = json.dumps(written)
         path = self.path / "history.jsonl"
         try:
             with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644), "r+b") as file:
@@ -61,6 +70,15 @@ class RunFolder:
                 where=str(path),
                 hint="free space or fix the rights, and start the run again",
             ) from error
+        self.said.add(written)
+
+    def log_surplus(self, site: str, found: tuple[list[str], list[str]], **fields: Any) -> None:
+        """Append what a message held beside what is agreed, (arrays, others), by name."""
+        arrays, others = found
+        if arrays:
+            self.log("filtered", **fields, site=site, keys=some_names(arrays), n=len(arrays))
+        if others:
+            self.log("dropped", **fields, site=site, names=some_names(others), n=len(others))
 
     def open(self, run: RunSettings, contract: Contract) -> tuple[int, np.ndarray] | None:
         """Record settings and contract, or compare them with the recorded ones.
@@ -73,6 +91,9 @@ class RunFolder:
             StoreError: PFS-603, PFS-604.
         """
         flat = to_flat(run)
+        self.said = Said()
+        for event in self._events():
+            self.said.add(event)
         settings, agreed = self.path / "settings.json", self.path / "contract.json"
         newest = None
         if settings.exists():
@@ -126,6 +147,16 @@ class RunFolder:
         """Write a round's shared parameters; returns their digest. From here on the round is whole."""
         return save_round(self.path, number, packed)
 
+    def thin(self) -> None:
+        """Remove rounds that are not to be kept, once the newest is whole; the history has their digests.
+
+        Raises:
+            StoreError: PFS-604.
+        """
+        gone = thin(self.path, self.keep_newest, self.keep_every)
+        if gone:
+            self.log("thinned", rounds=gone)
+
     def finished(self) -> bool:
         """Whether the newest line of the history says that the run was completed."""
         ends = [line for line in self._lines() if '"event": "end"' in line or '"event": "start"' in line]
@@ -133,9 +164,11 @@ class RunFolder:
 
     def examined(self) -> set[str]:
         """Names of the sites whose newest preflight had no errors."""
-        events = filter(None, (parse_event(line.encode()) for line in self._lines()))
-        newest = {event["site"]: event["facts"] for event in events if event["event"] == "preflight"}
+        newest = {event["site"]: event["facts"] for event in self._events() if event["event"] == "preflight"}
         return {site for site, facts in newest.items() if not facts.get("refused")}
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        return filter(None, (parse_event(line.encode()) for line in self._lines()))
 
     def _lines(self) -> list[str]:
         try:

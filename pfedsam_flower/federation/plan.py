@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..aggregation.rules import RULES
+from ..aggregation.rules import BEARS_A_HOSTILE_SITE, FEWEST, RULES
 from ..aggregation.weights import WEIGHTS
 from ..contract.methods import METHODS
 from ..settings.run import CoordinatorSettings, RunSettings
@@ -46,6 +46,11 @@ def combinations(run: RunSettings) -> list[str]:
     if named and minimum > len(named):
         found.append(
             f"federation.minimum-sites = {minimum}: only {len(named)} sites are named in federation.sites"
+        )
+    if run.aggregation.rule in BEARS_A_HOSTILE_SITE and minimum < FEWEST:
+        found.append(
+            f"aggregation.rule = {run.aggregation.rule!r}: of two sites nobody can say which is wrong; set "
+            f"federation.minimum-sites to {FEWEST} or more"
         )
     if len(set(named)) != len(named):
         found.append("federation.sites: a name is given twice")

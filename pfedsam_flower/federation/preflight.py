@@ -16,7 +16,7 @@ from ..reports.preflight import as_text
 from ..settings.run import RunSettings
 from ..settings.sources import to_flat
 from .history import RunFolder
-from .records import content, words_of
+from .records import content, surplus, words_of
 
 PREFLIGHT = "preflight"
 """The action of Flower's ``query`` messages that asks for it."""
@@ -96,6 +96,7 @@ class Preflight:
                 return None  # still waiting, so it is asked again
             text = f"its app failed {LARGEST_TRIES} times in the preflight; its own log says why"
             return self._refuse(site, "PFS-506", text)
+        self.folder.log_surplus(site, surplus(message, packed=False))
         try:
             reply = words_of(message, PreflightReply)
             if reply.site != site:

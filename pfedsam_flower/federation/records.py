@@ -6,11 +6,17 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
-from ..contract.checks import SHARED
+from ..contract.checks import SHARED, surplus_arrays
 from ..contract.messages import Record, decode, encode
+from ..contract.text import one_line
 from ..errors import ContractError
 
 RecordT = TypeVar("RecordT", bound=Record)
+
+LARGEST_WORDS = 32 * 1024 * 1024
+"""Bytes of words that are parsed at all; honest ones have some kilobytes."""
+LARGEST_HEADER = 4096
+"""Bytes that NumPy may put before an array's values."""
 
 
 def content(words: Record, packed: np.ndarray | None = None) -> RecordDict:
@@ -36,27 +42,52 @@ def words_of(message: Message, kind: type[RecordT]) -> RecordT:
     body = record.get("json") if record is not None else None
     if not isinstance(body, bytes):
         raise ContractError("PFS-404", f"a message came without the words of a {kind.__name__}")
+    if len(body) > LARGEST_WORDS:
+        raise ContractError("PFS-404", f"the words of a {kind.__name__} have {len(body)} bytes")
     return decode(kind, body)
 
 
-def array_names(message: Message) -> list[str]:
-    """Names of all arrays in a message, whatever record they are in."""
-    return [name for record in message.content.array_records.values() for name in record]
+def surplus(message: Message, *, packed: bool) -> tuple[list[str], list[str]]:
+    """Names of what may not be in a message, and is not looked at: (of arrays, of records and other fields).
+
+    A message holds the field ``json`` of the record ``words`` and, where ``packed`` says so, the array
+    ``shared`` of the record ``arrays``. A field of any other record is named as ``record/field``.
+    """
+    arrays: list[str] = []
+    others: list[str] = []
+    for place, record in message.content.items():
+        if place == "arrays" and isinstance(record, ArrayRecord):
+            arrays += surplus_arrays(record) if packed else list(record)
+        elif place == "words" and isinstance(record, ConfigRecord):
+            others += [name for name in record if name != "json"]
+        else:
+            found = arrays if isinstance(record, ArrayRecord) else others
+            found += [f"{place}/{name}" for name in record] or [place]
+    return sorted(arrays), sorted(others)
 
 
-def packed_of(message: Message) -> np.ndarray | None:
+def packed_of(message: Message, n_values: int | None = None) -> np.ndarray | None:
     """The packed array of a message; arrays of any other name are not looked at. None when there is none.
 
+    Args:
+        n_values: an array of more bytes than so many float32 values have is not read.
+
     Raises:
-        ContractError: PFS-404 when it cannot be read as an array.
+        ContractError: PFS-402 when it is too large, PFS-404 when it cannot be read as an array.
     """
     record = message.content.array_records.get("arrays")
     if record is None or SHARED not in record:
         return None
+    n_bytes = len(record[SHARED].data)
+    if n_values is not None and n_bytes > 4 * n_values + LARGEST_HEADER:
+        raise ContractError(
+            "PFS-402", f"the array {SHARED} has {n_bytes} bytes, agreed are {n_values} float32"
+        )
     try:
         found = record[SHARED].numpy()
     except Exception as error:  # whatever bytes from outside make a reader raise
-        raise ContractError("PFS-404", f"the array {SHARED} cannot be read: {error!r}") from error
+        said = one_line(repr(error))
+        raise ContractError("PFS-404", f"the array {SHARED} cannot be read: {said}") from error
     if not isinstance(found, np.ndarray):  # NumPy reads archives, too
         raise ContractError("PFS-404", f"the array {SHARED} is a {type(found).__name__}")
     return found

@@ -11,10 +11,11 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from ..contract.messages import HelloReply, HelloRequest
+from ..contract.text import one_line
 from ..errors import CODES, ContractError
 from .history import RunFolder
 from .preflight import Preflight
-from .records import content, words_of
+from .records import content, surplus, words_of
 
 HELLO_TTL_S = 120.0
 LARGEST_HELLOS = 3
@@ -149,6 +150,7 @@ class Roster:
                 text = f"the node's app failed {LARGEST_HELLOS} times; its own log says why"
                 self._log_refusal(self.named.get(node, f"node {node}"), "PFS-506", text)
             return
+        self.folder.log_surplus(self.named.get(node, f"node {node}"), surplus(message, packed=False))
         try:
             reply = words_of(message, HelloReply)
         except ContractError as error:
@@ -165,8 +167,14 @@ class Roster:
             return
         if reply.refusal is not None or reply.software != self.hello.software:
             code = reply.refusal.code if reply.refusal else "PFS-502"
-            self._refuse(reply.site, code, reply.refusal.text if reply.refusal else f"{code} {CODES[code]}")
+            said = one_line(reply.refusal.text) if reply.refusal else f"{code} {CODES[code]}"
+            self._refuse(reply.site, code, said)
             self._later(node, code)
+            return
+        before, _ = self.folder.said.counted.get(reply.site, (reply.n_train_patients, 0))
+        if reply.n_train_patients != before:
+            code, now = "PFS-408", reply.n_train_patients
+            self._refuse(reply.site, code, f"{code} {CODES[code]}: {now} training patients, {before} before")
             return
         self.folder.log(
             "site",

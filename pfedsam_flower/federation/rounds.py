@@ -45,6 +45,7 @@ def run_rounds(
         # the history first: of a round that is whole on the disk it must be known who took part
         _end(folder, strategy, digest(packed))
         folder.save_round(number, packed)
+        folder.thin()
     _one(
         grid,
         strategy,
@@ -192,6 +193,7 @@ def _attempt(
             current.step(min(left, own.round_deadline_s))
             sleep(POLL_S)
     current.close()
+    strategy.settle()
     if len(strategy.admitted) < own.minimum_sites:
         raise too_few(roster, sorted(strategy.admitted), run, strategy.left_out)
 

@@ -50,7 +50,7 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
     run, own = read_plan(flat)
     chosen, kept = differing(to_flat(run)), {f"coordinator.{k}": v for k, v in to_flat(own).items()}
     log(INFO, "%s", differing_text(chosen | differing(kept)))
-    folder = RunFolder(Path(own.folder) / run.federation.name)
+    folder = RunFolder(Path(own.folder) / run.federation.name, own.keep_newest, own.keep_every)
     with locked(folder.path):
         names = partial(registered_names, Path(own.enrolment)) if own.enrolment else None
         if names is not None:
@@ -66,6 +66,8 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
             run=str(run_id),
             federation=run.federation.name,
             method=run.method,
+            rule=run.aggregation.rule,
+            weights=run.aggregation.weights,
             seed=run.seed,
             rounds=run.rounds,
             first_round=last + 1,

@@ -14,15 +14,19 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from ..aggregation.factors import factor_errors
-from ..aggregation.rules import RULES
+from ..aggregation.norms import CONSPICUOUS, FACTOR, heavy, norm_bounds
+from ..aggregation.rules import RULES, UNWEIGHTED
 from ..aggregation.weights import WEIGHTS
-from ..contract.checks import SHARED, check_reply, surplus_arrays
+from ..contract.checks import SHARED, check_counts, check_reply, euclidean_norm
+from ..contract.measures import agreed
 from ..contract.messages import RoundReply, RoundRequest
 from ..contract.schema import Contract
+from ..contract.text import one_line
 from ..errors import ContractError
+from ..learning.rates import reach
 from ..settings.run import RunSettings
 from .history import RunFolder
-from .records import array_names, content, packed_of, wire_bytes, words_of
+from .records import content, packed_of, surplus, wire_bytes, words_of
 
 
 @dataclass(frozen=True)
@@ -80,36 +84,40 @@ class PFedSAMStrategy(Strategy):
     def admit(self, site: str, message: Message) -> bool:
         """Take one reply in, or leave it out with its reason in the history. Other replies are not touched.
 
-        Keys other than the packed shared array (an L-MoE key, say) are dropped unread and the site is named.
+        What is not agreed on, be it arrays (an L-MoE key, say), records, fields or numbers, is dropped unread
+        and the site is named.
         """
         assert self.request is not None
         number = self.request.round
-        surplus = surplus_arrays(array_names(message))
-        if surplus:
-            self.folder.log("filtered", round=number, site=site, keys=surplus)
+        found = surplus(message, packed=self.request.kind == "train")
+        self.folder.log_surplus(site, found, round=number)
         try:
             reply = words_of(message, RoundReply)
             if reply.site != site:
                 raise ContractError("PFS-406", f"the reply speaks for {reply.site}")
             if reply.refusal is not None:
                 self.left_out[site] = reply.refusal.code
-                self.folder.log(
-                    "left-out", round=number, site=site, code=reply.refusal.code, text=reply.refusal.text
-                )
+                text = one_line(reply.refusal.text)
+                self.folder.log("left-out", round=number, site=site, code=reply.refusal.code, text=text)
                 return False
-            delta = packed_of(message) if reply.kind == "train" else None
+            delta = packed_of(message, self.contract.n_values) if reply.kind == "train" else None
             check_reply(reply, self.request, delta, self.contract, self.run.aggregation.largest_norm)
+            if reply.kind == "train":
+                said = self.folder.said
+                check_counts(reply, said.patients.get(site), said.samples(site))
         except ContractError as error:
-            self.left_out[site] = error.code
-            self.folder.log("left-out", round=number, site=site, code=error.code, text=error.local())
+            self._leave_out(site, error)
             return False
-        self.admitted[site] = Admitted(reply, delta)
+        metrics, unknown = agreed(reply.metrics)
+        self.folder.log_surplus(site, ([], unknown), round=number)
+        self.admitted[site] = Admitted(reply.model_copy(update={"metrics": metrics}), delta)
         self.folder.log(
             "reply",
             round=number,
             kind=reply.kind,
             site=site,
-            metrics=reply.metrics,
+            **(self._counts(reply) if reply.kind == "train" else {}),
+            metrics=metrics,
             seconds=reply.seconds.model_dump(by_alias=True),
             bytes_up=wire_bytes(message),
             bytes_down=self.bytes_down,
@@ -118,15 +126,63 @@ class PFedSAMStrategy(Strategy):
         )
         return True
 
+    def settle(self) -> None:
+        """Leave out the deltas that are far longer than the round's others; no more replies are waited for.
+
+        What is on its way there is spoken of, and who nearly decides the average alone.
+        """
+        assert self.request is not None
+        number = self.request.round
+        norms = {s: euclidean_norm(one.delta) for s, one in self.admitted.items() if one.delta is not None}
+        floor = reach(self.run, number, self.contract.n_values)
+        bounds = norm_bounds(norms, floor, self.run.aggregation.largest_norm)
+        for site, bound in bounds.items():
+            norm = norms[site]
+            found = f"the delta's norm is {norm:.3g}, the largest allowed in this round {bound:.3g}"
+            if norm > bound:
+                del self.admitted[site]
+                error = ContractError(
+                    "PFS-409",
+                    f"{found}: {FACTOR:g} times the median of the other sites', at least {floor:.3g}",
+                    hint="ask the site what it trained on, or go on without it (federation.sites)",
+                )
+                self._leave_out(site, error, norm=norm, bound=bound)
+            elif norm > CONSPICUOUS * bound:
+                self.folder.log("conspicuous", round=number, site=site, text=found, norm=norm, bound=bound)
+        weights = self._weights()
+        for site, times in heavy(weights).items():
+            if site not in self.folder.said.heavy:
+                text = f"counts for {weights[site]} of {sum(weights.values())} {self.run.aggregation.weights}"
+                self.folder.log("heavy", round=number, site=site, times=round(times, 1), text=text)
+
+    def _leave_out(self, site: str, error: ContractError, **numbers: float) -> None:
+        assert self.request is not None
+        self.left_out[site] = error.code
+        number, text = self.request.round, error.local()
+        self.folder.log("left-out", round=number, site=site, code=error.code, text=text, **numbers)
+
+    def _counts(self, reply: RoundReply) -> dict[str, int]:
+        """What a training reply counts for, and what that was taken from."""
+        unweighted = self.run.aggregation.rule in UNWEIGHTED
+        weight = 1 if unweighted else WEIGHTS[self.run.aggregation.weights](reply)
+        return {
+            "weight": weight,
+            "n_train_patients": reply.n_train_patients,
+            "n_train_samples": reply.n_train_samples,
+        }
+
+    def _weights(self) -> dict[str, int]:
+        """What each site whose delta was admitted counts for."""
+        return {s: self._counts(a.reply)["weight"] for s, a in self.admitted.items() if a.delta is not None}
+
     def aggregate(self) -> np.ndarray:
         """The next shared parameters by the run's rule, float32 [n_values].
 
         How far averaging LoRA's factors is from averaging their products goes into the history, per layer.
         """
         assert self.request is not None
-        weigh = WEIGHTS[self.run.aggregation.weights]
         deltas = {site: one.delta for site, one in self.admitted.items() if one.delta is not None}
-        weights = {site: weigh(self.admitted[site].reply) for site in deltas}
+        weights = self._weights()
         tensors, rule = self.contract.tensors, self.run.aggregation.rule
         errors = factor_errors(tensors, self.packed, deltas, weights)
         if errors:
@@ -160,6 +216,7 @@ class PFedSAMStrategy(Strategy):
         for message in replies:
             if not message.has_error():
                 self.admit(words_of(message, RoundReply).site, message)
+        self.settle()
         if not any(one.delta is not None for one in self.admitted.values()):
             return None, None
         return ArrayRecord({SHARED: self.aggregate()}), MetricRecord({"sites": len(self.admitted)})

@@ -8,7 +8,7 @@ The model that is passed in is the only thing they change. All start from the br
     joint phase    both trained together                            L = task(personalised)
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -21,9 +21,7 @@ from .batches import Batch
 from .losses import distillation_loss, task_loss
 from .optim import Moments, adamw_step, clip_gradients
 from .orthogonality import begun
-
-Factor = Callable[[int], float]
-"""Step of the phase, from 0 → what the learning rate is multiplied with."""
+from .rates import Factor, steady
 
 
 @dataclass(frozen=True)
@@ -36,20 +34,6 @@ class PhaseResult:
     loss: float | None
     optimiser: Moments
     shared: Moments = field(default_factory=dict)
-
-
-def steady(step: int) -> float:
-    """A constant learning rate."""
-    return 1.0
-
-
-def falling(first: int, total: int) -> Factor:
-    """1 over the first half of ``total`` steps, then falling in a line to a twentieth.
-
-    Args:
-        first: how many of them the phase's step 0 comes after.
-    """
-    return lambda step: min(1.0, max(0.05, 2 * (1 - (first + step) / max(1, total))))
 
 
 def global_phase(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..data.fitting import InputRule, Spacing, channel_places, fit
+from ..errors import ContractError
 from ..model.pfedsam import PFedSAM
 
 SLICES_AT_ONCE = 8
@@ -28,8 +29,20 @@ def predict_logits(
 
     Returns:
         float32 [K, D, H, W]; a mask is ``logits > 0``, which is probability 0.5.
+
+    Raises:
+        ContractError: PFS-403 when an answer is not finite: its mask would be empty without a reason.
     """
     logits, valid = decoder_logits(model, image, rule, spacing_mm, personal=personal)
+    n_bad = int(logits.size - np.isfinite(logits).sum())
+    if n_bad:
+        raise ContractError(
+            "PFS-403",
+            f"{n_bad} of {logits.size} values of the model's answer are not finite; no mask is made of it",
+            hint="its parameters are too large, or the image holds values that are not finite: take an "
+            "earlier round of the run, or look at the image with check-data",
+            counts={"values": n_bad},
+        )
     return enlarged(logits, rule.size, valid, image.shape[1:3], model.device)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..contract.text import harmless
 from ..errors import StoreError
 
 FILE = "history.jsonl"
@@ -20,13 +21,15 @@ class Site:
     Attributes:
         patients: number of patients by part (train, validation, test); empty before it joined.
         facts: what it said of its data before round 1 (``reports.preflight.Facts``); empty before that.
-        refused: why it cannot take part, or "".
+        refused: why it cannot take part, or "". Said again by each start, so an earlier start's is forgotten.
+        here: whether it has joined this start, and was there when the newest round began.
     """
 
     name: str
     patients: dict[str, int] = field(default_factory=dict)
     facts: Event = field(default_factory=dict)
     refused: str = ""
+    here: bool = False
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Round:
         sites: names of those that were asked.
         replies: the reply events by site; metrics that are undefined are absent in them.
         missing: reason by site, for those left out or lost.
+        noted: what was conspicuous about a site whose reply counted, by site.
         seconds: of the whole round, None while it goes on.
     """
 
@@ -46,6 +50,7 @@ class Round:
     sites: tuple[str, ...] = ()
     replies: dict[str, Event] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
 
 
@@ -148,30 +153,40 @@ def collect(events: Iterable[Event]) -> History:
 
 
 def add(history: History, event: Event) -> None:
-    """Enters one event into ``history``."""
+    """Enters one event into ``history``; its texts are made harmless, for others have written them."""
+    event = harmless(event)
     history.last_time = str(event.get("time", history.last_time))
     kind, name = event["event"], str(event.get("site", ""))
     if kind == "start":
         history.start, history.end = event, None
         history.rounds = [r for r in history.rounds if r.number < int(event.get("first_round", 1))]
+        for known in history.sites.values():
+            known.refused, known.here = "", False
         for expected in event.get("expected", []):
             _site(history, expected)
     elif kind == "site":
         site = _site(history, name)
         site.patients = {p: int(event.get(f"n_{p}_patients", 0)) for p in PARTS}
-        site.refused = ""
+        site.refused, site.here = "", True
     elif kind == "preflight":
         _site(history, name).facts = dict(event.get("facts", {}))
     elif kind == "refused":
         _site(history, name).refused = str(event.get("text") or event.get("code", "refused"))
     elif kind == "round-start":
         _begin(history, event)
+        for absent in event.get("absent", ()):
+            _site(history, str(absent)).here = False
     elif kind == "reply":
         current = _round(history, event)
         current.replies[name] = event
+        if name in history.sites:  # whoever answers has joined
+            history.sites[name].refused = ""
         current.missing.pop(name, None)
     elif kind in ("left-out", "lost"):
         _round(history, event).missing[name] = str(event.get("text") or event.get("reason", kind))
+    elif kind in ("conspicuous", "heavy"):
+        current = _round(history, event)
+        current.noted[name] = "; ".join(filter(None, [current.noted.get(name), str(event.get("text", kind))]))
     elif kind == "late":
         current = _round(history, event)
         if name not in current.replies:  # or it was asked again, and in time then

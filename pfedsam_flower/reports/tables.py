@@ -2,14 +2,19 @@
 
 import csv
 import io
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import influence
 from .files import write_text
 from .history import PARTS, History, metric
 
 MODELS = ("alone", "global", "personal", "deployed")
+MARKUP = re.compile(r"([\[\]<>|`])")
+"""What would be a link, a picture or HTML to a reader of Markdown."""
 HEADINGS = ("Site", "Train", "Val.", "Test", "Alone", "Global", "Personalised", "Deployed", "Mix", "Gain")
 
 
@@ -103,6 +108,9 @@ def sentences(history: History) -> list[str]:
     ]
     if missing:
         texts.append("Without an accepted reply: " + "; ".join(missing) + ".")
+    noted = [f"{site} in round {r.number} ({what})" for r in history.rounds for site, what in r.noted.items()]
+    if noted:
+        texts.append("Conspicuous: " + "; ".join(noted) + ".")
     refused = [f"{s.name} ({s.refused})" for s in history.sites.values() if s.refused]
     if refused:
         texts.append("Could not take part: " + "; ".join(refused) + ".")
@@ -124,7 +132,15 @@ def as_markdown(history: History) -> str:
     lines = ["| " + " | ".join(HEADINGS) + " |", "| --- " + "| ---: " * 7 + "| --- | ---: |"]
     lines += ["| " + " | ".join(cells(row, len(rows))) + " |" for row in [*rows, mean_row(rows)]]
     title = f"# {history.start.get('federation', 'run')}: Dice on the test patients"
-    return "\n".join([title, "", *lines, "", *sentences(history)]) + "\n"
+    weights = _markdown(influence.HEADINGS, influence.rows(history))
+    more = ["", influence.TITLE + ":", "", *weights] if weights else []
+    said = [MARKUP.sub(r"\\\1", sentence) for sentence in sentences(history)]
+    return "\n".join([title, "", *lines, "", *said, *more]) + "\n"
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    table = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows] if rows else []
+    return ["| " + " | ".join(row) + " |" for row in table]
 
 
 def as_csv(history: History) -> str:
@@ -157,6 +173,7 @@ def as_json(history: History) -> dict[str, Any]:
         "preflight": history.facts,
         "sites": [plain(row) for row in rows],
         "mean": plain(mean_row(rows)),
+        "averages": influence.as_json(history),
         "sentences": sentences(history),
     }
 

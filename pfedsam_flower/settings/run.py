@@ -149,10 +149,14 @@ class DistillationSettings(Section):
 
 
 class AggregationSettings(Section):
-    rule: str = Field("mean", description="A row of RULES: mean, product (each LoRA pair becomes the best pair of the mean product), or residual "
-        "(the mean, and what it leaves out of the mean product travels as a whole matrix).")
-    weights: str = Field("patients", description="A row of WEIGHTS: what a site counts for.")
-    largest_norm: float = Field(1000.0, gt=0, description="A delta with a larger Euclidean norm is left out by name.")
+    rule: str = Field("mean", description="A row of RULES: mean, product (each LoRA pair becomes the best pair of the mean product), residual "
+        "(the mean, and what it leaves out of the mean product travels as a whole matrix); or one that bears a hostile site "
+        "of three or more: median and trimmed-mean of each value (every site counts for the same), clipped-mean (deltas "
+        "shortened to the median norm).")
+    weights: str = Field("patients", description="A row of WEIGHTS: what a site counts for: patients (as it said when it "
+        "joined), samples (as its first reply said), equal.")
+    largest_norm: float = Field(1000.0, gt=0, description="A delta with a larger Euclidean norm is left out by name, whatever "
+        "the others' are; and so is one that is six times as long as the median of the others'.")
 
 
 class EvaluationSettings(Section):
@@ -191,4 +195,8 @@ class CoordinatorSettings(Section):
     enrolment: str = Field("",
         description="Path of the enrolled.json that pfedsam enrol keeps, relative as above: sites are then known by the names "
         "that they are enrolled under, and other nodes get nothing. Empty: by what they say of themselves.")
+    keep_newest: int = Field(5, ge=2,
+        description="Newest rounds whose shared parameters stay in the run folder; a run goes on from the newest one, and from "
+        "the one before should that be damaged.")
+    keep_every: int = Field(10, ge=0, description="Of older rounds each so many-th stays too, round 0 included; 0: none. 1: all.")
     checkpoint: str = Field("", description="Path of the backbone's weights at the coordinator; empty: those inside the package (vit_tiny has them).")

@@ -94,8 +94,7 @@ def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal 
             hint="resume the run, choose another federation.name, or move this folder away",
             counts={"kept_from_round": done[0], "asked_round": number},
         )
-    tensors = _tensors(folder / earlier[-1]["personal"], earlier[-1]["personal_sha256"])
-    return _unpack(tensors)
+    return _personal(folder, earlier[-1])
 
 
 def newest(folder: Path, binding: dict[str, Any]) -> tuple[int, Personal] | None:
@@ -103,7 +102,7 @@ def newest(folder: Path, binding: dict[str, Any]) -> tuple[int, Personal] | None
     rows = _generations(folder, binding)
     if not rows:
         return None
-    return rows[-1]["round"], _unpack(_tensors(folder / rows[-1]["personal"], rows[-1]["personal_sha256"]))
+    return rows[-1]["round"], _personal(folder, rows[-1])
 
 
 def record(
@@ -168,6 +167,23 @@ def _tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:
         return load(read_checked(path, sha256))
     except SafetensorError as error:
         raise StoreError("PFS-603", f"not a tensor file: {error}", where=str(path)) from error
+
+
+def _personal(folder: Path, row: dict[str, Any]) -> Personal:
+    """The personal state of a generation; PFS-603 where its parameters are not finite."""
+    path = folder / row["personal"]
+    personal = _unpack(_tensors(path, row["personal_sha256"]))
+    arrays = [*(one.numpy() for one in personal.tensors.values()), personal.alone, personal.own]
+    n_bad = sum(int(one.size - np.isfinite(one).sum()) for one in arrays if one is not None)
+    if n_bad:
+        raise StoreError(
+            "PFS-603",
+            f"{n_bad} values of the personal state are not finite",
+            where=str(path),
+            hint="restore the folder from a backup, or set this state aside: pfedsam site reset",
+            counts={"values": n_bad},
+        )
+    return personal
 
 
 _GROUPS = {

@@ -18,7 +18,8 @@ from ..data.samples import SiteData
 from ..data.transforms import augment
 from ..learning.batches import Batch, batches
 from ..learning.losses import teacher_quality, warmed
-from ..learning.phases import Factor, falling, global_phase, joint_phase, local_phase, steady
+from ..learning.phases import global_phase, joint_phase, local_phase
+from ..learning.rates import Factor, falling, steady
 from ..learning.seeds import derive
 from ..model.build import Built
 from ..model.exchange import export_shared, import_shared, personal_state

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfedsam_flower.aggregation.rules import RULES, weighted_mean
+from pfedsam_flower.aggregation import rules
+from pfedsam_flower.aggregation.rules import RULES, trimmed, weighted_mean
 from pfedsam_flower.aggregation.weights import WEIGHTS
 from pfedsam_flower.contract.messages import RoundReply
 
@@ -138,3 +139,78 @@ def test_what_a_site_counts_for() -> None:
         "samples": 90,
         "equal": 1,
     }
+
+
+ROBUST = ("median", "trimmed-mean")
+small = st.floats(-100, 100, width=32)
+
+
+def as_rule(rule: str, deltas: dict[str, np.ndarray], weights: dict[str, int] | None = None) -> np.ndarray:
+    """What a rule makes of deltas on shared parameters of 0."""
+    length = len(next(iter(deltas.values())))
+    given = weights or dict.fromkeys(deltas, 1)
+    return RULES[rule]([("bias", (length,))], np.zeros(length, np.float32), deltas, given)
+
+
+@st.composite
+def five(draw: st.DrawFn) -> dict[str, np.ndarray]:
+    rows = st.lists(small, min_size=3, max_size=3)
+    return {name: np.array(draw(rows), np.float32) for name in "abcde"}
+
+
+@given(five(), st.floats(-(2.0**100), 2.0**100, width=32), st.integers(1, 10**9))
+def test_one_hostile_site_of_five_moves_no_value_beyond_the_honest_ones(
+    deltas: dict[str, np.ndarray], value: float, weight: int
+) -> None:
+    honest = np.stack([deltas[name] for name in "abcd"])
+    hostile = deltas | {"e": np.full(3, value, np.float32)}
+    for rule in ROBUST:
+        found = as_rule(rule, hostile, dict.fromkeys("abcd", 1) | {"e": weight})
+        assert (found >= honest.min(axis=0)).all()
+        assert (found <= honest.max(axis=0)).all()
+
+
+@given(five(), st.floats(-(2.0**50), 2.0**50, width=32))
+def test_a_clipped_site_takes_the_mean_no_further_than_the_longest_honest_delta(
+    deltas: dict[str, np.ndarray], value: float
+) -> None:
+    honest = max(np.linalg.norm(deltas[name].astype(np.float64)) for name in "abcd")
+    found = as_rule("clipped-mean", deltas | {"e": np.full(3, value, np.float32)})
+    assert np.linalg.norm(found.astype(np.float64)) <= honest * (1 + 1e-6)
+
+
+@given(five(), st.permutations("abcde"))
+def test_whose_delta_it_is_changes_nothing_where_all_count_for_the_same(
+    deltas: dict[str, np.ndarray], names: list[str]
+) -> None:
+    renamed = dict(zip(names, deltas.values(), strict=True))
+    for rule in ROBUST:
+        assert as_rule(rule, renamed).tobytes() == as_rule(rule, deltas).tobytes()
+
+
+@pytest.mark.parametrize("rule", ["median", "trimmed-mean", "clipped-mean"])
+@given(st.lists(small, min_size=1, max_size=4), st.integers(1, 7))
+def test_equal_deltas_give_that_delta(rule: str, values: list[float], n: int) -> None:
+    delta = np.array(values, np.float32)
+    found = as_rule(rule, {f"site{i}": delta for i in range(n)}, {f"site{i}": i + 1 for i in range(n)})
+    np.testing.assert_array_equal(found, delta)
+
+
+def test_robust_rules_by_hand() -> None:
+    deltas = {
+        name: np.array([value], np.float32) for name, value in zip("abcde", (1, 2, 4, 9, 500), strict=True)
+    }
+    assert as_rule("median", deltas) == 4
+    assert as_rule("trimmed-mean", deltas) == 5  # (2 + 4 + 9) / 3
+    assert as_rule("clipped-mean", deltas) == 3  # (1 + 2 + 4 + 4 + 4) / 5
+    two = {"a": np.array([1.0], np.float32), "b": np.array([3.0], np.float32)}
+    assert as_rule("trimmed-mean", two) == as_rule("median", two) == 2
+    assert [trimmed(n) for n in range(1, 12)] == [0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 3]
+
+
+def test_many_values_are_ordered_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    deltas = {name: draw.normal(size=100).astype(np.float32) for name in "abcde"}
+    whole = {rule: as_rule(rule, deltas).tobytes() for rule in ROBUST}
+    monkeypatch.setattr(rules, "CHUNK", 7)
+    assert {rule: as_rule(rule, deltas).tobytes() for rule in ROBUST} == whole

@@ -319,3 +319,27 @@ def test_a_run_that_is_not_whole(ended, tmp_path, spoil, said, capsys):
     assert predict(copy, tmp_path / "scan.png", tmp_path / "out", *as_site(ended)) == 1
     assert capsys.readouterr().err.startswith(said)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.nan, "PFS-603 1 of"),
+        (np.inf, "PFS-603 1 of"),
+        (3e38, "PFS-403"),  # finite, and yet no answer of theirs is
+    ],
+)
+def test_parameters_that_are_not_finite_mark_nothing_and_say_so(ended, tmp_path, value, said, capsys):
+    copy = spoilt(ended, tmp_path)
+    shared = load_file(copy.folder / "round-0001/shared.safetensors")["shared"].copy()
+    shared[:] = value if value == 3e38 else shared
+    shared[7] = value
+    save_round(copy.folder, 1, shared)
+    Image.new("L", (9, 9)).save(tmp_path / "scan.png")
+    assert predict(copy, tmp_path / "scan.png", tmp_path / "out", "--model", "global") == 1
+    assert said in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.png"))
+    words = ["--run", str(copy.folder), *as_site(ended), "--steps", "1"]
+    if said.startswith("PFS-603"):
+        assert main(["onboard", *words]) == 1
+        assert said in capsys.readouterr().err

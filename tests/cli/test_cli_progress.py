@@ -227,3 +227,44 @@ def test_the_final_table_fits_into_80_columns():
     assert "…" not in text.getvalue()
     assert "a 0.25 g 0.00 p 0.75" in text.getvalue()
     assert any(line.startswith("mean ") for line in lines)
+
+
+FAILED = {"event": "end", "status": "failed", "text": "PFS-501 too few sites"}
+ABSENT = BEGIN | {"sites": ["north"], "absent": ["valley"]}
+CLOSING = {"event": "round-start", "round": 3, "kind": "close", "sites": ["north", "valley"]}
+CLOSED = REPLY | {"round": 3, "kind": "close"}
+WAITS = {"event": "refused", "site": "valley", "code": "PFS-701",
+         "text": "PFS-701 waiting for approval at the site"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("events", "states"),
+    [
+        ([FAILED], ("absent", "absent")),
+        ([JOINED[0], FAILED], ("stopped", "absent")),
+        ([*JOINED, ABSENT, REPLY, FAILED], ("answered", "absent")),
+        ([*JOINED, BEGIN, REPLY, FAILED], ("answered", "stopped")),
+        ([*JOINED, BEGIN, REPLY, LEFT_OUT, FAILED], ("answered", "left out")),
+        ([*JOINED, BEGIN, REPLY, CLOSING, CLOSED, END], ("finished", "stopped")),
+        ([*JOINED, CLOSING | {"absent": ["valley"]}, CLOSED, END], ("finished", "absent")),
+        ([*JOINED, END], ("finished", "finished")),  # the preflight alone
+        ([JOINED[0], WAITS, FAILED], ("stopped", "refused")),
+        ([*JOINED, ABSENT], ("working", "not here")),
+        # a start knows nothing of who was there before
+        ([*JOINED, BEGIN, REPLY, FAILED, START], ("not here", "not here")),
+        ([JOINED[0], WAITS, FAILED, START], ("not here", "not here yet")),
+        ([JOINED[0], WAITS, JOINED[1], BEGIN], ("working", "working")),
+        ([JOINED[0], WAITS, BEGIN, REPLY | {"site": "valley"}], ("working", "not here yet")),
+    ],
+)
+def test_nobody_is_finished_or_waits_who_does_not(events, states):
+    history = collect([START, *events])
+    assert tuple(render.state(history, site) for site in history.sites.values()) == states
+
+
+def test_what_a_site_waited_for_is_told_of_the_past_when_the_run_has_ended():
+    waits = "waiting for approval at the site"
+    assert render.troubles(collect([START, WAITS])) == [f"valley refused: PFS-701 {waits}"]
+    ended = render.troubles(collect([START, WAITS, FAILED]))
+    assert ended == [f"valley had refused when the run ended: PFS-701 {waits}"]
+    assert render.troubles(collect([START, WAITS, FAILED, START])) == []

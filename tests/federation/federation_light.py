@@ -6,7 +6,7 @@ may wait for a day.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from pfedsam_flower.federation.history import RunFolder
 from pfedsam_flower.federation.in_process import InProcessGrid
 from pfedsam_flower.federation.records import content, packed_of, words_of
 from pfedsam_flower.federation.strategy import PFedSAMStrategy
-from pfedsam_flower.settings.run import FederationSettings, RunSettings
+from pfedsam_flower.settings.run import AggregationSettings, FederationSettings, RunSettings
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.settings.sources import to_flat
 
@@ -53,12 +53,18 @@ class Fate:
         delays: seconds for the first answer to a round, by round; 1 otherwise, as for an answer that is kept.
         refuses: code by kind of message (``hello``, ``train``) with the span in which it refuses so.
         says: the name by which it calls itself; empty: its own.
+        joins: what it does to its hello before it sends it: fields by name.
+        sends: what it does to a training reply before it is sent: (words, delta) to the same.
+        adds: records that it puts beside its replies, by name.
     """
 
     away: tuple[Span, ...] = ()
     delays: dict[int, float] = field(default_factory=dict)
     refuses: tuple[tuple[str, str, Span], ...] = ()
     says: str = ""
+    joins: dict[str, Any] = field(default_factory=dict)
+    sends: Callable[[dict[str, Any], np.ndarray], tuple[dict[str, Any], np.ndarray]] | None = None
+    adds: dict[str, Any] = field(default_factory=dict)
 
     def spans(self) -> list[Span]:
         """All spans in which it is not as usual."""
@@ -125,6 +131,11 @@ class World(InProcessGrid):
         self.waiting.pop(message.metadata.message_id)
         return Message(Error(ErrorCode.NODE_UNAVAILABLE, "node unavailable"), reply_to=message)
 
+    def _added(self, name: str, message: Message) -> Message:
+        for key, record in self.fates[name].adds.items():
+            message.content[key] = record
+        return message
+
     def _here(self, name: str, when: float) -> bool:
         return not any(start <= when < end for start, end in self.fates[name].away)
 
@@ -145,7 +156,8 @@ class World(InProcessGrid):
             name = name_of(context)
             counts = {f"n_{part}_patients": 3 for part in ("train", "validation", "test")}
             says = self.fates[name].says or name
-            reply = HelloReply(site=says, software=software(), refusal=self._refusal(name, "hello"), **counts)
+            said = {"refusal": self._refusal(name, "hello"), **counts, **self.fates[name].joins}
+            reply = HelloReply(site=says, software=software(), **said)
             return Message(content(reply), reply_to=message)
 
         @app.query("preflight")
@@ -164,10 +176,13 @@ class World(InProcessGrid):
             same |= {"contract": request.contract, "broadcast": digest(broadcast), "refusal": refusal}
             reply: Record = RoundReply(**same)
             if request.kind == "train" and refusal is None:
+                said: dict[str, Any] = {"n_train_patients": 3, "n_train_samples": 9}
+                change = self.fates[name].sends
+                said, delta = change(said, delta) if change else (said, delta)
                 numbers = {"delta": digest(delta), "delta_norm": euclidean_norm(delta)}
-                reply = RoundReply(**same, n_train_patients=3, n_train_samples=9, **numbers)
-                return Message(content(reply, delta), reply_to=message)
-            return Message(content(reply), reply_to=message)
+                reply = RoundReply(**(same | numbers | said))
+                return self._added(name, Message(content(reply, delta), reply_to=message))
+            return self._added(name, Message(content(reply), reply_to=message))
 
         return app
 
@@ -184,13 +199,18 @@ def play(
     *,
     n_rounds: int = 2,
     names: Any = None,
+    aggregation: AggregationSettings | None = None,
     **federation: Any,
 ) -> np.ndarray:
     """A run of the real coordinator in the world, new or resumed; history and rounds are in ``folder``."""
     for module in (rounds, one_round, roster, preflight):
         monkeypatch.setattr(module, "time", world)
     limits = {"minimum_sites": 3, "start_deadline_s": 100.0, "round_deadline_s": 600.0, "sites": NAMES}
-    run = RunSettings(rounds=n_rounds, federation=FederationSettings(**(limits | federation)))
+    run = RunSettings(
+        rounds=n_rounds,
+        federation=FederationSettings(**(limits | federation)),
+        aggregation=aggregation or AggregationSettings(),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     kept = RunFolder(folder)
     last, packed = kept.open(run, CONTRACT) or (0, np.zeros(4, np.float32))

@@ -12,6 +12,8 @@ from federation_runs import altered, events, personal_digests, start
 from flwr.app import Array, ArrayRecord, Context, Message
 
 from pfedsam_flower.aggregation.rules import RULES
+from pfedsam_flower.contract.checks import euclidean_norm
+from pfedsam_flower.contract.schema import digest
 from pfedsam_flower.errors import ContractError, FederationError, SettingsError, StoreError
 from pfedsam_flower.federation.client import build_client_app
 from pfedsam_flower.federation.in_process import InProcessGrid
@@ -40,6 +42,12 @@ def spoil(how: str) -> Any:
             packed *= 1e6
         elif how == "name":
             words["site"] = "north"
+        elif how == "weight":
+            words["n_train_patients"] = 10**9
+        elif how == "random":
+            packed = np.random.default_rng(0).normal(size=packed.size)
+            packed = (packed * (999.9 / euclidean_norm(packed))).astype(np.float32)
+            words |= {"delta": digest(packed), "delta_norm": euclidean_norm(packed)}
         elif how == "count":
             words["n_train_patients"] = 10**400
         sent = Array(packed)
@@ -66,6 +74,8 @@ def spoil(how: str) -> Any:
         ("round", "PFS-406"),
         ("huge", "PFS-403"),
         ("name", "PFS-406"),
+        ("weight", "PFS-408"),
+        ("random", "PFS-409"),
         ("count", "PFS-404"),
         ("archive", "PFS-404"),
         ("no archive", "PFS-404"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pfedsam_flower.errors import StoreError
 from pfedsam_flower.reports import history as histories
-from pfedsam_flower.reports import pictures, plots, tables
+from pfedsam_flower.reports import influence, pictures, plots, tables
 
 SITES = ("harbour", "north", "valley")
 DEPLOYED = {"harbour": 0.84, "north": 0.81, "valley": 0.78}
@@ -248,3 +248,23 @@ def test_absent_and_late_sites_are_named_with_their_round() -> None:
     assert only.missing == {"harbour": absent, "valley": "too late: answered 712 s after it was asked"}
     came = histories.collect([start, begin, reply(1, "harbour"), late | {"site": "harbour"}]).rounds[0]
     assert came.missing == {"valley": absent}, "who comes during the round has answered"
+
+
+def test_what_each_site_counted_for_is_in_every_report(tmp_path):
+    events = sample(rounds=2)
+    for e in events:
+        if e["event"] == "reply" and e["kind"] == "train":
+            e |= {"weight": 6 if e["site"] == "harbour" else 3, "delta_norm": 0.25 * e["round"]}
+    events.insert(-1, event("conspicuous", round=1, site="north", text="the delta's norm is 9"))
+    history = histories.collect(events)
+    assert influence.rows(history) == [
+        ("harbour", "2", "6", "67 %", "0.25–0.5", "–"),
+        ("north", "2", "3", "33 %", "0.25–0.5", "–"),
+        ("valley", "1", "3", "25 %", "0.25–0.25", "2"),
+    ]
+    markdown, _ = tables.write_tables(history, tmp_path)
+    assert "| valley | 1 | 3 | 25 % | 0.25–0.25 | 2 |" in markdown.read_text()
+    assert "Conspicuous: north in round 1 (the delta's norm is 9)." in tables.sentences(history)
+    second = tables.as_json(history)["averages"][1]
+    assert second["sites"]["harbour"] == {"weight": 6, "share": pytest.approx(2 / 3), "norm": 0.5}
+    assert second["left-out"] == {"valley": "PFS-403 not finite"}

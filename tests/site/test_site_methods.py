@@ -199,7 +199,7 @@ def test_alternating_rounds_rest_one_factor(data: SiteData) -> None:
 
 
 def test_the_learning_rate_falls_over_the_second_half() -> None:
-    from pfedsam_flower.learning.phases import falling
+    from pfedsam_flower.learning.rates import falling
 
     whole = [falling(0, 100)(step) for step in range(100)]
     assert whole[:51] == [1.0] * 51

@@ -184,3 +184,11 @@ def test_journal_chain(tmp_path: Path) -> None:
     assert journal.broken_at(path) == 3
     path.write_text("\n".join([lines[0], *lines[2:]]) + "\n")
     assert journal.broken_at(path) == 2
+
+
+def test_personal_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    record(tmp_path, 1, value=float("nan"))
+    for read in (lambda: store.newest(tmp_path, BINDING), lambda: store.load_before(tmp_path, BINDING, 2)):
+        with pytest.raises(StoreError, match="10 values of the personal state are not finite") as caught:
+            read()
+        assert caught.value.code == "PFS-603"
