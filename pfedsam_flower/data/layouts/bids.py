@@ -11,6 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ...settings.site import SiteSettings
+from ...settings.text import read_text
 from ..findings import Finding, some
 from ..readers import LARGEST_LABEL, stem_of, suffix_of
 from .case import Case, Layout, Names, Survey
@@ -76,7 +77,7 @@ def _value_names(data: Path) -> Names:
     if len(tables) != 1:
         return {}
     try:
-        rows = list(csv.DictReader(tables[0].read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
+        rows = list(csv.DictReader(read_text(tables[0]).splitlines(), delimiter="\t"))
         found = {row["name"]: int(row["index"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}
