@@ -34,6 +34,8 @@ CODES = {
     "PFS-213": "a case is unlike the others of its site",
     "PFS-214": "the spacing of an image is not known",
     "PFS-215": "the intensities of an image look wrong",
+    "PFS-217": "cases that look like one patient's are split as several",
+    "PFS-218": "a class covers nearly all of every image",
     "PFS-301": "the backbone checkpoint is missing or cannot be read",
     "PFS-302": "the backbone checkpoint does not fit the backbone",
     "PFS-303": "the backbone checkpoint is not the official file it is named after",

@@ -144,6 +144,6 @@ def _values(parts: list[str], names: Mapping[str, Set[int]]) -> tuple[Values, li
             wrong.append(f"{part!r} runs backwards; write {last}-{first}")
         else:
             wrong.append(
-                f"{part!r} is not a whole number from 1 to {LARGEST_LABEL}, nor a range of them such as 1-65535"
+                f"{part!r} is not a whole number from 1 to {LARGEST_LABEL}, nor a range such as 1-65535"
             )
     return (Values() if wrong else Values.union(*values)), wrong

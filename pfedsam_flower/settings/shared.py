@@ -17,8 +17,8 @@ def shared_data(sites: Sequence[SiteSettings]) -> list[str]:
     """
     chains = [(site, _chain(_images(site))) for site in sites]
     return [
-        f"{one.site} and {other.site} have the same data: {one.data} and {other.data}; a patient of both would "
-        "train at one and be tested at the other: name each site's own data, or leave one of them out"
+        f"{one.site} and {other.site} have the same data: {one.data} and {other.data}; a patient of both "
+        "would train at one and be tested at the other: name each site's own data, or leave one of them out"
         for (one, here), (other, there) in combinations(chains, 2)
         if here[0] in there or there[0] in here
     ]

@@ -125,18 +125,19 @@ def site_from_flat(flat: Mapping[str, Any], where: str = "--node-config") -> Sit
 def _escaped(flat: Mapping[str, Any]) -> list[str]:
     """Texts with a sign that nobody types: TOML makes a tab of the back-slash and t of "C:\\temp"."""
     return [
-        f"{key} = {value!r}: within double quotes a back-slash and the letter after it became one sign; write "
-        "single quotes around the text, or / between folders"
+        f"{key} = {value!r}: within double quotes a back-slash and the letter after it became one sign; "
+        "write single quotes around the text, or / between folders"
         for key, value in flat.items()
         if isinstance(value, str) and any(ord(sign) < 32 for sign in value)
     ]
 
 
 def sites_from_file(path: Path) -> list[SiteSettings]:
-    """The ``[[site]]`` tables of a ``sites.toml``, to be used together; relative folders are relative to the file.
+    """The ``[[site]]`` tables of a ``sites.toml``, to be used together; relative folders count from the file.
 
     Raises:
-        SettingsError: PFS-102 when the file cannot be read, a table is not valid or two sites have the same data.
+        SettingsError: PFS-102 when the file cannot be read, a table is not valid, or two sites have the
+            same data.
     """
     sites = _sites_of(path)
     refuse(shared_data(sites), "PFS-102", str(path))

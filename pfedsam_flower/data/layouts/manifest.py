@@ -120,7 +120,7 @@ def _case(folder: Path, row: dict[str, str]) -> tuple[Case | None, list[str]]:
 
 
 def _path(folder: Path, text: str) -> Path:
-    """Where a cell leads; back-slashes separate folders, as Windows writes them, unless a file is called so."""
+    """Where a cell leads; back-slashes separate folders, as on Windows, unless a file is called so."""
     asked = folder / text
     return asked if _on_disk(asked).exists() else folder / text.replace("\\", "/")
 
