@@ -136,7 +136,9 @@ def _reading(patients: Mapping[str, str]) -> Grouping | None:
     """The deepest reading of the names that joins patients and that an expression can express."""
     names = sorted(patients)
     tail = _tail(names)
-    stems, steps, found = {name: name.removesuffix(tail) for name in names}, [], None
+    stems = {name: name.removesuffix(tail) for name in names}
+    steps: list[_Step] = []
+    found = None
     for _ in range(DEEPEST):
         step = next((step for mark in TABLE if (step := _taken_off(mark, stems, bool(steps)))), None)
         if step is None:

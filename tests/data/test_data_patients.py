@@ -115,8 +115,8 @@ def test_an_expression_that_joins_some_is_asked_about_the_rest():
 def test_three_examples_and_how_many_more():
     (finding,) = found(names("X*-s*", FOUR, NUMBERS))
     assert finding.text == (
-        "64 names are 64 patients, and would be 4: X1-s1, X1-s10, X1-s11 look like one; X2-s1, X2-s10, X2-s11 "
-        "look like one; X3-s1, X3-s10, X3-s11 look like one; and 1 more"
+        "64 names are 64 patients, and would be 4: X1-s1, X1-s10, X1-s11 look like one; X2-s1, X2-s10, "
+        "X2-s11 look like one; X3-s1, X3-s10, X3-s11 look like one; and 1 more"
     )
 
 

@@ -48,5 +48,9 @@ def test_the_same_data_under_any_name_is_refused(folder: Path, other: str) -> No
 @pytest.mark.parametrize(
     "other", ['data = "south"', 'data = "missing"', 'data = "north"\nimages = "../south/images"']
 )
-def test_data_of_its_own_is_not(folder: Path, other: str) -> None:
+def test_data_of_its_own_is_not_refused(folder: Path, other: str) -> None:
     assert len(sites_from_file(listing(folder, 'data = "north"', other))) == 2
+
+
+def test_what_is_missing_is_nobody_s(tmp_path: Path) -> None:
+    assert len(sites_from_file(listing(tmp_path, 'data = "north"', 'data = "north"'))) == 2
