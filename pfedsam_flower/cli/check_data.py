@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..site.hello import run_settings
+    from ..federation.plan import read_plan
 
-    settings = run_settings(parse_set(args.set))
+    settings, _ = read_plan(parse_set(args.set))  # as the run reads them: what is fit here starts there
     sites = _sites(args)
     if args.contact_sheet and (len(sites) > 1 or args.contact_sheet.suffix.lower() != ".png"):
         raise SettingsError(
@@ -81,7 +81,8 @@ def _sites(args: argparse.Namespace) -> "list[SiteSettings]":
     Raises:
         SettingsError: PFS-102.
     """
-    from ..settings.sources import site_from_flat, sites_in, suggest
+    from ..settings.shared import shared_data
+    from ..settings.sources import refuse, site_from_flat, sites_in, suggest
 
     own = {name: getattr(args, name) for name in OWN if getattr(args, name) is not None}
     if (args.data is None) == (args.sites is None):
@@ -98,7 +99,9 @@ def _sites(args: argparse.Namespace) -> "list[SiteSettings]":
         raise SettingsError(
             "PFS-102", f"there is no site {args.site!r}; {suggest(args.site, names)}", where=str(args.sites)
         )
-    return [site_from_flat(_flat(site) | own, "the command line") for site in chosen]
+    chosen = [site_from_flat(_flat(site) | own, "the command line") for site in chosen]
+    refuse(shared_data(chosen), "PFS-102", str(args.sites))
+    return chosen
 
 
 def _flat(site: "SiteSettings") -> dict[str, Any]:

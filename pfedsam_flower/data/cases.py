@@ -7,13 +7,13 @@ import numpy as np
 
 from ..errors import DataError
 from ..settings.run import ImageSettings
-from .findings import some
 from .fitting import InputRule, Spacing, channel_places, fit, fit_target
 from .labels import LabelMap
 from .layouts import Case
 from .pixels import Grid, Pixels
 from .planes import Slicing, onto, slice_spacing, slicing_of, to_slices
 from .readers import read_image, read_mask
+from .unnamed import unnamed
 
 RESAMPLE = (
     "resample the mask onto the image's grid with nearest neighbour (antsApplyTransforms -n NearestNeighbor, "
@@ -127,17 +127,9 @@ def read_case(case: Case, labels: LabelMap) -> RawCase:
             hint=RESAMPLE,
         )
     mask = to_slices(mask, way)
-    present = np.unique(mask).tolist()
-    unknown = sorted(set(present) - labels.known)
-    if unknown:
-        raise DataError(
-            "PFS-205",
-            f"the mask holds {some(unknown)}, which no class names",
-            where=str(case.mask),
-            hint="name every value in the setting labels, for example organ=128+255,lesion=255; values that "
-            f"are none of the classes as background={'+'.join(map(str, unknown[:3]))}",
-            counts={"unknown_values": len(unknown)},
-        )
+    wrong = unnamed(mask, labels, str(case.mask))
+    if wrong:
+        raise wrong
     grid = replace(pixels.grid, spacing_mm=pixels.spacing_mm or mask_grid.spacing_mm)
     return RawCase(case, pixels.values, mask, np.array(labels.annotated), grid)
 
@@ -153,7 +145,7 @@ def prepare(raw: RawCase, labels: LabelMap, settings: ImageSettings) -> CaseData
     mask = to_slices(raw.mask, slicing)
     target = np.empty((len(labels.classes), *mask.shape), bool)
     for out, values in zip(target, labels.classes, strict=True):
-        out[...] = np.isin(mask, sorted(values))
+        out[...] = values.holds(mask)
     return CaseData(raw.case, image, target, raw.annotated, spacing_mm, raw.grid, slicing)
 
 

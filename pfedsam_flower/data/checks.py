@@ -14,6 +14,8 @@ from .account import Account
 from .cases import CaseData, prepare, read_case
 from .facts import CaseFacts, case_facts
 from .findings import Finding, of_error
+from .layouts import layout_of
+from .patients import split_patients
 from .samples import outline_of
 from .splits import PARTS, Split
 
@@ -24,6 +26,10 @@ FAR = 5.0
 absolute deviation) from their median, and by more than the floor of ``_measures``."""
 CLIPPED_SHARE = 0.02
 """So many values at the very top say that the image was cut at a window before."""
+COVERED, IN_CASES = 0.95, 0.9
+"""A class covers nearly all of every image: more than this share of the voxels in this share of the cases."""
+NAMES_PATIENTS = ("manifest", "BIDS")
+"""Layouts that say themselves who a case's patient is."""
 
 Watch = Callable[[int, int, CaseData | None], None]
 
@@ -73,6 +79,8 @@ def examine(
     outline = outline_of(site, run, split_path)
     labels, cases, split = outline.labels, outline.cases, outline.split
     problems, findings = outline.labels_faulty, list(outline.findings)
+    named = layout_of(site) in NAMES_PATIENTS
+    findings += split_patients({case.id: case.patient for case in cases}, named=named)
     facts = []
     for number, case in enumerate(cases, 1):
         data = None
@@ -135,6 +143,23 @@ def _masks(facts: Sequence[CaseFacts], classes: Sequence[str], annotated: Sequen
                 f"if this site does not annotate {name}, leave it out of the setting labels: it then counts"
             )
             findings.append(_warning("PFS-212", text, "", hint + " as not annotated, not as absent"))
+    return findings + _covering(facts, classes)
+
+
+def _covering(facts: Sequence[CaseFacts], classes: Sequence[str]) -> list[Finding]:
+    """Classes that look like the background: where 255 is the background, or the two are swapped."""
+    hint = (
+        "look at the contact sheet: if the class and the background are swapped, swap their values in the "
+        "setting labels; a class whose value is 0 needs masks written anew"
+    )
+    findings = []
+    for k, name in enumerate(classes):
+        full = sum(one.voxels[k] > COVERED * np.prod(one.shape) for one in facts)
+        if facts and full >= IN_CASES * len(facts):
+            text = (
+                f"{name} covers more than {100 * COVERED:.0f} % of the voxels in {full} of {len(facts)} cases"
+            )
+            findings.append(_warning("PFS-218", text, "", hint))
     return findings
 
 

@@ -120,7 +120,7 @@ def load_site(
     def prepared(part: str, made: Callable[[CaseData], Made]) -> list[tuple[Case, Entry]]:
         patients = set(getattr(split, part)) if part in parts else set()
         depends_on = [software(), _libraries(), part == "train", run.image.model_dump(), stretch]
-        depends_on.append([sorted(values) for values in (labels.background, *labels.classes)])
+        depends_on.append([values.ranges for values in (labels.background, *labels.classes)])
         found = []
         for case in cases:
             if case.patient in patients:

@@ -64,7 +64,7 @@ def check_approved(site: SiteSettings, bundle: bytes, settings: Mapping[str, Any
 
     Raises:
         ConsentError: PFS-701.
-        StoreError: PFS-603, PFS-604; PFS-606 when somebody else could have written the approvals.
+        StoreError: PFS-603, PFS-604; PFS-608 when somebody else could have written the approvals.
     """
     rights.refuse(rights.of_approvals(site), site.state)
     asked = request_hash(digest_of(bundle), settings)
@@ -90,7 +90,7 @@ def approve(site: SiteSettings, whole: str, days: float | None) -> Approval:
 
     Raises:
         ConsentError: PFS-707 when it is not clear which request is meant.
-        StoreError: PFS-603, PFS-604; PFS-606 where others could write approvals, too.
+        StoreError: PFS-603, PFS-604; PFS-608 where others could write approvals, too.
     """
     if days != 0:  # withdrawing is always possible
         rights.refuse(rights.of_approvals(site), site.state)

@@ -116,11 +116,11 @@ def refuse(said: list[str], where: str) -> None:
     """Nothing to do for an empty list.
 
     Raises:
-        StoreError: PFS-606 with every fault.
+        StoreError: PFS-608 with every fault.
     """
     if said:
         text = "others have more rights than they may have here:\n" + "\n".join(f"  - {one}" for one in said)
-        raise StoreError("PFS-606", text, where=where, counts={"faults": len(said)})
+        raise StoreError("PFS-608", text, where=where, counts={"faults": len(said)})
 
 
 def _name(uid: int) -> str:

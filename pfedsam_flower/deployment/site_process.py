@@ -161,7 +161,7 @@ def keep_running(site: SiteSettings, options: list[str], say: Say) -> None:
     Raises:
         ConsentError: PFS-703 when the site has left.
         SettingsError: PFS-102 when Flower's client would end at a web proxy that the environment names.
-        StoreError: PFS-604 when another process holds the site, or its folder cannot be written; PFS-606 when
+        StoreError: PFS-604 when another process holds the site, or its folder cannot be written; PFS-608 when
             others could change its state folder or approvals, or read its key.
     """
     control = control_folder(site)

@@ -9,6 +9,7 @@ from ..data.folds import Folds
 from ..data.labels import BACKGROUND, LabelMap, labels_of
 from ..data.layouts import find_cases
 from ..data.splits import PARTS
+from ..data.values import Values
 from ..errors import SettingsError
 from ..settings.site import SiteSettings
 from ..settings.sources import refuse, suggest
@@ -87,9 +88,9 @@ def pooled_site(
 
 def labels_text(classes: tuple[str, ...], *meanings: LabelMap) -> str:
     """The setting ``labels`` that says what the first meaning says, with the background of all of them."""
-    background = frozenset().union(*(one.background for one in meanings))
+    background = Values.union(*(one.background for one in meanings))
     named = [*zip(classes, meanings[0].classes, strict=True), (BACKGROUND, background)]
-    return ",".join(f"{name}={'+'.join(map(str, sorted(values)))}" for name, values in named if values)
+    return ",".join(f"{name}={values}" for name, values in named if values)
 
 
 def pooled_split(folds: Folds, sites: Sequence[SiteSettings], run: int) -> dict[str, object]:

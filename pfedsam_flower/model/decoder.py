@@ -6,8 +6,8 @@ fresh decoder answers every class exactly as SAM answers mask 0 without a prompt
 each other, so a class that a site does not annotate cannot disturb the others, and one class can be
 written back into a plain SAM checkpoint.
 
-SAM's own ``predict_masks`` repeats the image embedding once per prompt (B images and B prompts give
-B² masks); here the batch goes through in one call.
+SAM's own ``predict_masks`` is for one image and N prompts: it repeats the embedding N times, so B images with
+B prompts become B² embeddings beside B prompts, and it raises. Here the batch goes through in one call.
 """
 
 import copy

@@ -20,7 +20,7 @@ class SiteSettings(Section):
     masks: str = Field("masks", description="Sub-folder of the masks; same file names as the images.")
     labels: str = Field("",
         description="Mask values of each class, for example lesion=255 or organ=128+255,lesion=255, or the data set's own "
-        "names for them, for example prostate=PZ+TZ (nnU-Net, BIDS). A class that is left out is not annotated; "
+        "names for them, for example prostate=PZ+TZ (nnU-Net, BIDS). 1-65535 is a range, for example of instances. A class that is left out is not annotated; "
         "background=3+4 names values that are none of the classes. Empty: the "
         "data set's own names if they are the classes; where it has none, the first class has value 1, the second 2, "
         "and so on.")
@@ -29,7 +29,7 @@ class SiteSettings(Section):
         "number, the contrast of a BIDS one (for example T2w).")
     patient: str = Field(r"^(.+)$",
         description="Regular expression on a file's name without suffix; its first group is the patient. "
-        "By default every file is a patient of its own. A manifest names patients itself.")
+        "By default every file is a patient of its own. A manifest names patients itself. In single quotes, a back-slash stays.")
     validation_share: float = Field(0.2, gt=0, lt=0.5, description="Share of the patients used for validation.")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="Share of the patients used for testing.")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where this site computes.")

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-import tomllib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from ..errors import SettingsError
 from .run import CoordinatorSettings, RunSettings, Section
+from .shared import shared_data
 from .site import PATHS, SiteSettings
+from .text import read_toml
 
 Flat = dict[str, str | int | float | bool]
 SectionT = TypeVar("SectionT", bound=Section)
@@ -129,17 +131,34 @@ def site_from_flat(flat: Mapping[str, Any], where: str = "--node-config") -> Sit
         SettingsError: PFS-102 with every fault.
     """
     site, problems = findings(SiteSettings, flat)
-    refuse(problems, "PFS-102", where)
+    refuse(problems + _escaped(flat), "PFS-102", where)
     assert isinstance(site, SiteSettings)
     return site
 
 
+def _escaped(flat: Mapping[str, Any]) -> list[str]:
+    """Texts with a sign that nobody types: TOML makes a tab of the back-slash and t of "C:\\temp"."""
+    return [
+        f"{key} = {value!r}: within double quotes a back-slash and the letter after it became one sign; "
+        "write single quotes around the text, or / between folders"
+        for key, value in flat.items()
+        if isinstance(value, str) and any(ord(sign) < 32 for sign in value)
+    ]
+
+
 def sites_from_file(path: Path) -> list[SiteSettings]:
-    """The ``[[site]]`` tables of a ``sites.toml``; relative folders are relative to the file.
+    """The ``[[site]]`` tables of a ``sites.toml``, to be used together; relative folders count from the file.
 
     Raises:
-        SettingsError: PFS-102 when the file cannot be read or a table is not valid.
+        SettingsError: PFS-102 when the file cannot be read, a table is not valid, or two sites have the
+            same data.
     """
+    sites = _sites_of(path)
+    refuse(shared_data(sites), "PFS-102", str(path))
+    return sites
+
+
+def _sites_of(path: Path) -> list[SiteSettings]:
     tables = _read_toml(path).get("site", [])
     whole = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
     refuse(["site is not a list of [[site]] tables"] if not whole else [], "PFS-102", str(path))
@@ -153,14 +172,23 @@ def sites_from_file(path: Path) -> list[SiteSettings]:
         "PFS-102",
         str(path),
     )
-
     return [_from_there(site, path) for site in sites]
 
 
 def _from_there(site: SiteSettings, path: Path) -> SiteSettings:
-    """The site with paths that count from the folder of its file, wherever a command is given."""
-    there = path.parent.resolve()
-    return site.model_copy(update={k: str(there / getattr(site, k)) for k in PATHS if getattr(site, k)})
+    """The site with paths that count from the folder of its file, wherever a command is given; ~ is the home.
+
+    Raises:
+        SettingsError: PFS-102 for folders that are separated as on another system.
+    """
+    there, given = path.parent.resolve(), {k: getattr(site, k) for k in PATHS if getattr(site, k)}
+    foreign = [
+        f"{key} = {value!r}: this system has / between folders, not a back-slash"
+        for key, value in given.items()
+        if os.sep == "/" and "\\" in value
+    ]
+    refuse(foreign, "PFS-102", str(path))
+    return site.model_copy(update={k: str(there / os.path.expanduser(value)) for k, value in given.items()})
 
 
 def sites_in(path: Path) -> list[SiteSettings]:
@@ -169,11 +197,11 @@ def sites_in(path: Path) -> list[SiteSettings]:
     Relative paths count from the file's folder.
 
     Raises:
-        SettingsError: PFS-102 as ``sites_from_file``.
+        SettingsError: PFS-102 as ``sites_from_file``, but sites may have the same data: one may be chosen.
     """
     table = _read_toml(path)
     if not isinstance(table.get("site"), str):
-        return sites_from_file(path)
+        return _sites_of(path)
     return [_from_there(site_from_flat(table, str(path)), path)]
 
 
@@ -201,6 +229,6 @@ def read_site(file: Path, name: str | None) -> SiteSettings:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return read_toml(path)
+    except (OSError, ValueError) as error:
         raise SettingsError("PFS-102", f"the file cannot be read: {error}", where=str(path)) from error

@@ -111,7 +111,7 @@ def _read(one: Input, settings: ImageSettings, wanted: Wanted) -> tuple[_Prepare
     else:
         raw = read_case(Case(one.name, one.name, one.path, one.reference), wanted.labels)
         pixels = Pixels(raw.values, raw.grid)
-        references = np.stack([np.isin(raw.mask, sorted(values)) for values in wanted.labels.classes])
+        references = np.stack([values.holds(raw.mask) for values in wanted.labels.classes])
     prepared = prepare_image(pixels, settings, where=str(one.path))
     return _Prepared(*prepared, pixels.grid), references
 

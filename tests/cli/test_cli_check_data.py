@@ -160,3 +160,30 @@ def test_a_folder_that_is_not_there_is_a_finding(tmp_path, capsys):
 def test_the_statuses_are_in_the_help(capsys):
     assert main(["check-data", "--help"]) == 0
     assert "3 it has warnings only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("classes=organ,big lesion", "'big lesion' is no name for a class"),
+        ("classes=organ,organ", "a name is given twice"),
+        ("image.size=57", "image."),
+        ("backbone.name=vit_x", "no such backbone"),
+        ("method=nothing", "no such method"),
+    ],
+)
+def test_what_a_run_refuses_is_refused_here(hospitals, capsys, setting, said):
+    words = ["check-data", "--sites", str(hospitals / "sites.toml"), "--set", setting]
+    assert main(words) == 1
+    shown = capsys.readouterr().err
+    assert "PFS-101" in shown
+    assert said in shown
+
+
+def test_two_sites_of_one_data_are_refused_unless_one_is_chosen(hospitals, capsys):
+    listing = hospitals / "sites.toml"
+    (hospitals / "link").symlink_to(hospitals / "north")
+    listing.write_text(listing.read_text().replace('data = "harbour"', 'data = "link"'))
+    assert main(["check-data", "--sites", str(listing), *CLASSES]) == 1
+    assert "have the same data" in capsys.readouterr().err
+    assert main(["check-data", "--sites", str(listing), "--site", "north", *CLASSES]) == 0

@@ -229,3 +229,26 @@ def test_one_far_value_is_found_and_usual_spread_is_not(spread, factor, axis):
 def test_fewer_than_five_cases_are_not_compared():
     cases = [replace(PLAIN, image=str(i), shape=(20, 100 * 3**i, 100)) for i in range(4)]
     assert not _unlike(cases)
+
+
+def test_slices_without_the_setting_patient_are_asked_about(make_site):
+    site = make_site(patients=5, slices=2)
+    (finding,) = look(site.model_copy(update={"patient": "^(.+)$"})).findings
+    assert (finding.severity, finding.code) == ("warning", "PFS-217")
+    assert "10 names are 10 patients, and would be 5" in finding.text
+    assert r"set patient = '^(.+)-s\d+$'" in finding.hint
+    assert not look(site.model_copy(update={"patient": r"^(.+)-s\d+$"})).findings
+
+
+def test_a_class_that_covers_nearly_everything_is_a_warning(make_site):
+    site = make_site(patients=10, slices=1, labels="lesion=255")
+    masks = sorted(Path(site.data, "masks").iterdir())
+    for mask in masks[1:]:
+        turned = np.full((20, 30), 255, np.uint8)
+        turned[0, :29] = 0  # 571 of 600 are marked
+        save(mask, turned)
+    (finding,) = look(site).findings
+    assert (finding.severity, finding.code) == ("warning", "PFS-218")
+    assert finding.text == "lesion covers more than 95 % of the voxels in 9 of 10 cases"
+    save(masks[1], np.full((20, 30), 255, np.uint8) * (np.arange(30) < 15).astype(np.uint8))
+    assert not look(site).findings

@@ -37,7 +37,7 @@ def lines(*rows: str, header: str = HEADER) -> str:
 
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_what_spreadsheets_write_is_read(manifest, tmp_path, sign, encoding):
     body = lines("scans/s1.png, drawn/s1.png ,Müller", "", "scans/s0.png,drawn/s0.png,p0").replace(",", sign)
     site = manifest(body.replace("\n", "\r\n"), encoding=encoding)
@@ -45,6 +45,21 @@ def test_what_spreadsheets_write_is_read(manifest, tmp_path, sign, encoding):
     cases = find_cases(site)
     assert [(c.id, c.patient, c.part) for c in cases] == [("s0", "p0", ""), ("s1", "Müller", "")]
     assert cases[0].mask == tmp_path / "drawn/s0.png"
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", '"sep=;"\n'])
+def test_excel_s_own_first_line_letter_case_and_back_slashes(manifest, tmp_path, first):
+    body = first + lines(r"scans\s1.png;drawn\s1.png;p1", "a;b", header="Image;MASK;Patient")
+    site = manifest(body)
+    assert "line 4 has 2 cells under 3 columns" in survey(site)[1][0].text
+    (case,) = find_cases(manifest(body.replace("a;b\n", "")))
+    assert (case.id, case.patient, case.image) == ("s1", "p1", tmp_path / "scans" / "s1.png")
+
+
+def test_another_encoding_is_refused_with_line_and_remedy(manifest):
+    found = survey(manifest(lines("scans/s1.png,drawn/s1.png,Müller"), encoding="cp1252"))[1]
+    assert "line 2 is not UTF-8: it holds the byte 0xfc, which is 'ü'" in found[0].text
+    assert "save it as UTF-8" in found[0].text
 
 
 def test_json_says_the_same(manifest, tmp_path):

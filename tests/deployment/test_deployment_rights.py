@@ -93,14 +93,14 @@ def test_what_others_could_change_or_read_is_refused_everywhere(
     assert (found.status, f"{path} can be" in found.text) == ("failed", True)
     assert f"(mode {mode:04o})" in found.text
     assert "chmod" in found.remedy
-    with pytest.raises(StoreError, match="PFS-606") as caught:
+    with pytest.raises(StoreError, match="PFS-608") as caught:
         site_process.keep_running(site, [], lambda line: None)
     assert str(path) in str(caught.value)
     assert str(path) not in caught.value.public()
     if gate:
-        with pytest.raises(StoreError, match="PFS-606"):
+        with pytest.raises(StoreError, match="PFS-608"):
             approval.check_approved(site, b"", {}, "1")
-        with pytest.raises(StoreError, match="PFS-606"):
+        with pytest.raises(StoreError, match="PFS-608"):
             approval.approve(site, "0" * 64, None)
         assert approval.withdraw_all(site) == 0  # that is always possible
 
@@ -125,7 +125,7 @@ def test_another_accounts_state_folder_is_refused(
     os.chown(site.state, OTHER, OTHER)
     assert main(["site", "start", str(tmp_path / "north.toml"), "--insecure"]) == 1
     err = capsys.readouterr().err
-    assert "PFS-606" in err
+    assert "PFS-608" in err
     assert f"{site.state} belongs to uid {OTHER}" in err
 
 

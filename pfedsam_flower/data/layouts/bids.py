@@ -11,6 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ...settings.site import SiteSettings
+from ...settings.text import read_text
 from ..account import Account, account_of
 from ..findings import Finding, some
 from ..listing import NOTES, files_below, is_system
@@ -75,7 +76,7 @@ def _lacking(data: Path, patients: set[str]) -> list[Finding]:
 
 def _participants(data: Path) -> set[str]:
     try:
-        rows = (data / "participants.tsv").read_text(encoding="utf-8-sig").splitlines()
+        rows = read_text(data / "participants.tsv").splitlines()
     except (OSError, ValueError):
         return set()
     found = {row.get("participant_id") or "" for row in csv.DictReader(rows, delimiter="\t")}
@@ -121,7 +122,7 @@ def _value_names(data: Path) -> Names:
     if len(tables) != 1:
         return {}
     try:
-        rows = list(csv.DictReader(tables[0].read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
+        rows = list(csv.DictReader(read_text(tables[0]).splitlines(), delimiter="\t"))
         found = {row["name"]: int(row["index"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}

@@ -5,13 +5,13 @@ objects. Relative paths start at the manifest's folder.
 """
 
 import csv
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ...settings.site import SiteSettings
 from ...settings.sources import suggest
+from ...settings.text import read_json, read_text
 from ..findings import Finding
 from ..readers import READERS, is_case_path, stem_of
 from .case import PARTS, Case, Layout, Survey
@@ -54,8 +54,8 @@ def _read(path: Path) -> tuple[list[Row], list[str]]:
     """Rows with the known columns, and faults of the form."""
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError("a file as 'data' is a manifest, and those end in .csv or .json")
-    text = path.read_text(encoding="utf-8-sig")
-    rows = list(_csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(json.loads(text)))
+    csv_file = path.suffix.lower() == ".csv"
+    rows = list(_csv_rows(read_text(path)) if csv_file else _json_rows(read_json(path)))
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     faults = [f"column {c!r} is not known; {suggest(c, list(COLUMNS))}" for c in columns if c not in COLUMNS]
     if rows:
@@ -64,20 +64,22 @@ def _read(path: Path) -> tuple[list[Row], list[str]]:
 
 
 def _csv_rows(text: str) -> Iterable[Row]:
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    lines = text.split("\n")
+    first = int(lines[0].strip('"').lower().startswith("sep="))  # Excel's own line on the separator
+    separator = max(",;\t", key=lines[first].count) if len(lines) > first else ","
+    reader = csv.reader((line + "\n" for line in lines[first:]), delimiter=separator, strict=True)
     columns = [name.strip() for name in next(reader, [])]
+    columns = [name.lower() if name.lower() in COLUMNS else name for name in columns]
     if len(set(columns)) < len(columns):
         raise ValueError("a column stands in it twice")
     for cells in reader:
         if any(cell.strip() for cell in cells):
             if len(cells) != len(columns):
                 raise ValueError(
-                    f"line {reader.line_num} has {len(cells)} cells under {len(columns)} columns"
+                    f"line {reader.line_num + first} has {len(cells)} cells under {len(columns)} columns"
                 )
             yield (
-                f"line {reader.line_num}",
+                f"line {reader.line_num + first}",
                 {c: cell.strip() for c, cell in zip(columns, cells, strict=True)},
             )
 
@@ -97,7 +99,7 @@ def _case(folder: Path, row: dict[str, str]) -> tuple[Case | None, list[str]]:
     faults = [f"{name} is empty" for name in REQUIRED if not row.get(name)]
     if faults:
         return None, faults
-    image, mask = folder / row["image"], folder / row["mask"]
+    image, mask = _path(folder, row["image"]), _path(folder, row["mask"])
     for name, path in (("image", image), ("mask", mask)):
         if not _on_disk(path).exists():
             faults.append(f"{name} {row[name]} does not exist")
@@ -115,6 +117,12 @@ def _case(folder: Path, row: dict[str, str]) -> tuple[Case | None, list[str]]:
     if faults:
         return None, faults
     return Case(one, row["patient"], image, mask, part), []
+
+
+def _path(folder: Path, text: str) -> Path:
+    """Where a cell leads; back-slashes separate folders, as on Windows, unless a file is called so."""
+    asked = folder / text
+    return asked if _on_disk(asked).exists() else folder / text.replace("\\", "/")
 
 
 def _on_disk(path: Path) -> Path:

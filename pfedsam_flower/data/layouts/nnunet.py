@@ -4,7 +4,6 @@ Versions 2 and 1 of the description (nnU-Net's documentation/dataset_format.md),
 Segmentation Decathlon's, whose images carry no channel number. imagesTs has no labels and is not used.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 
 from ...settings.site import SiteSettings
 from ...settings.sources import suggest
+from ...settings.text import read_json
 from ..account import Account, account_of
 from ..findings import Finding, some
 from ..listing import Entry, Listing, files_below
@@ -110,7 +110,7 @@ def suffixless(name: str, ending: str) -> str:
 def read_description(data: Path) -> tuple[Description | None, list[str]]:
     """What dataset.json says, or one sentence per fault."""
     try:
-        raw = json.loads((data / DESCRIPTION).read_text(encoding="utf-8-sig"))
+        raw = read_json(data / DESCRIPTION)
     except (OSError, ValueError, RecursionError) as error:
         return None, [f"it cannot be read ({error})"]
     if not isinstance(raw, dict):
