@@ -56,7 +56,8 @@ def account_of(
         passed_over: reason by file; a file that is used all the same counts as used.
     """
     taken = set(used)
-    faulty, over = [], {reason: [] for reason in REASONS}
+    faulty: list[Path] = []
+    over: dict[str, list[Path]] = {reason: [] for reason in REASONS}
     for path in sorted({*files, *taken, *passed_over}):
         if path not in taken:
             (over[passed_over[path]] if path in passed_over else faulty).append(path)
