@@ -47,6 +47,7 @@ def _edges(marked: np.ndarray, often: np.ndarray, labels: LabelMap) -> tuple[str
     between, largest = often[~full], int(marked[-1])
     if len(between) < SEVERAL or largest > 65535 or often[full].max() < RARE * np.median(between):
         return None
+    largest = 255 if 240 <= largest <= 255 else largest  # JPEG does not reach the top everywhere
     text = f": its edges are soft ({len(between)} values between), as brushes, resizing and JPEG make them"
     if full.sum() == 1:
         half = largest // 2
