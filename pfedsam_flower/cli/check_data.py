@@ -48,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..federation.plan import read_plan
-
-    settings, _ = read_plan(parse_set(args.set))  # as the run reads them: what is fit here starts there
+    settings = _settings(parse_set(args.set))
     sites = _sites(args)
     if args.contact_sheet and (len(sites) > 1 or args.contact_sheet.suffix.lower() != ".png"):
         raise SettingsError(
@@ -73,6 +71,23 @@ def run(args: argparse.Namespace) -> int:
 
         say(f"contact sheet: {args.contact_sheet}")
     return ERRORS if any(f.errors for _, f in checked) else WARNINGS * any(f.warnings for _, f in checked)
+
+
+def _settings(flat: dict[str, Any]) -> "RunSettings":
+    """The run's settings, read as the run reads them: what is fit here starts there.
+
+    Raises:
+        SettingsError: PFS-101.
+    """
+    if set(flat) <= {
+        "classes"
+    }:  # all others are held against the tables of models, whose import takes seconds
+        from ..site.hello import run_settings
+
+        return run_settings(flat)
+    from ..federation.plan import read_plan
+
+    return read_plan(flat)[0]
 
 
 def _sites(args: argparse.Namespace) -> "list[SiteSettings]":

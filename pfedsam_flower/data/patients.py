@@ -128,8 +128,8 @@ def _spellings(patients: Iterable[str], named: bool) -> list[Finding]:
     if not several:
         return []
     text = f"names that differ only in letter case, blanks, hyphens or accents: {some(several)}"
-    where = "in the data set" if named else "(rename the files)"
-    return [_warning(text, f"if they are one patient, spell the name in one way {where}")]
+    remedy = "correct the data set" if named else "rename the files"
+    return [_warning(text, f"if they are one patient, {remedy} so that the name has one spelling")]
 
 
 def _reading(patients: Mapping[str, str]) -> Grouping | None:

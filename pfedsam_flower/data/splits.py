@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import DataError, StoreError
 from ..settings.site import SiteSettings
+from ..settings.text import read_json
 from .findings import some
 from .layouts import PARTS, Case
 
@@ -144,7 +145,7 @@ def _rank(seed: int, patient: str) -> bytes:
 def _read(path: Path) -> Split:
     """A recorded split, or PFS-206 for whatever is wrong with the record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         split = Split(*(tuple(_names(record[part])) for part in PARTS))
         if len(split.patients) != sum(len(getattr(split, part)) for part in PARTS):
             raise ValueError("a patient stands in it twice")

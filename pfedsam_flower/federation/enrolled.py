@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import StoreError
+from ..settings.text import read_text
 
 
 class Enrolled(BaseModel):
@@ -56,10 +57,10 @@ def read_enrolled(path: Path) -> Register | None:
         StoreError: PFS-603 when it is damaged.
     """
     try:
-        return Register.model_validate_json(path.read_bytes())
+        return Register.model_validate_json(read_text(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(
             "PFS-603",
             f"the register of enrolled sites cannot be used: {error}",

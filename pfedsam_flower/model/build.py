@@ -1,6 +1,5 @@
 """Settings → model. The only model file that knows settings."""
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +7,7 @@ import torch
 from ..contract.methods import METHODS
 from ..contract.schema import Contract
 from ..settings.run import RunSettings
-from ..settings.sources import suggest
+from ..settings.sources import class_problems, suggest
 from .exchange import shared_tensors
 from .lmoe import add_lmoe
 from .lora import PARTS, LoraLinear, add_lora_to_decoder, add_lora_to_encoder, add_private_lora
@@ -36,13 +35,7 @@ def problems(run: RunSettings) -> list[str]:
     if run.method not in METHODS:
         found.append(f"method = {run.method!r}: no such method; {suggest(run.method, list(METHODS))}")
     found += [f"lora.targets: {t!r} is none of q, k, v" for t in run.lora.targets if t not in PARTS]
-    found += [
-        f"classes: {name!r} is no name for a class: letters, digits and ._- only, a letter or digit first"
-        for name in run.classes
-        if not re.fullmatch(r"[^\W_][\w.-]*", name)
-    ]
-    if len(set(run.classes)) != len(run.classes):
-        found.append("classes: a name is given twice")
+    found += class_problems(run.classes)
     if run.image.window_low >= run.image.window_high:
         low, high = run.image.window_low, run.image.window_high
         found.append(f"image.window-low = {low:g}: is not below image.window-high = {high:g}")

@@ -4,7 +4,8 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +61,16 @@ def findings(model: type[Section], flat: Mapping[str, Any]) -> tuple[Section | N
         known = known_keys(model)
         return None, problems + [_sentence(dict(fault), known) for fault in error.errors()]
     return (None, problems) if problems else (settings, [])
+
+
+def class_problems(classes: Sequence[str]) -> list[str]:
+    """Names that no class can have; one sentence each."""
+    found = [
+        f"classes: {name!r} is no name for a class: letters, digits and ._- only, a letter or digit first"
+        for name in classes
+        if not re.fullmatch(r"[^\W_][\w.-]*", name)
+    ]
+    return found + ["classes: a name is given twice"] * (len(set(classes)) != len(classes))
 
 
 def known_keys(model: type[Section], prefix: str = "") -> list[str]:

@@ -18,6 +18,7 @@ MARKS = (
 
 AS_UTF8 = "save it as UTF-8 (Notepad: Save as, Encoding UTF-8; Excel: Save as, CSV UTF-8)"
 TYPOGRAPHIC = re.compile("[\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb]")
+INVISIBLE = re.compile("[\u00a0\u200b\u200e\u200f\u2007\u202f\ufeff]")
 PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -79,6 +80,11 @@ def _toml_fault(reason: str, text: str) -> str:
     typographic = TYPOGRAPHIC.search(line)
     if typographic:
         return f"line {number} has the typographic quote {typographic[0]}: write straight ones, \" or '"
+    invisible = INVISIBLE.search(line)
+    if invisible:
+        return (
+            f"line {number} has the invisible sign {invisible[0]!a}, as copied text does: type the line anew"
+        )
     if "\\" in line and '"' in line:
         return (
             f"line {number}: within double quotes a back-slash does not stand for itself ({reason}): write "

@@ -10,7 +10,7 @@ from ..errors import FederationError, PfedsamError
 from ..model.sam.files import weights_file
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
-from ..settings.sources import findings, refuse
+from ..settings.sources import class_problems, findings, refuse
 from .paths import split_path
 
 
@@ -21,7 +21,7 @@ def run_settings(flat: dict[str, Any]) -> RunSettings:
         SettingsError: PFS-101.
     """
     run, problems = findings(RunSettings, flat)
-    refuse(problems)
+    refuse(problems + (class_problems(run.classes) if isinstance(run, RunSettings) else []))
     assert isinstance(run, RunSettings)
     return run
 

@@ -63,6 +63,8 @@ def test_names_come_from_the_table_of_a_pipeline(site, tmp_path):
     table = touch(tmp_path, "derivatives/manual/dseg.tsv", "index\tname\n0\tbackground\n1\tPZ\n2\tTZ\n")
     assert value_names(site) == {"PZ": {1}, "TZ": {2}}
     assert labels_of(site, ("TZ", "PZ")).classes == ({2}, {1})
+    table.write_bytes(table.read_text().replace("\n", "\r\n").encode("utf-16"))
+    assert value_names(site) == {"PZ": {1}, "TZ": {2}}
     table.write_text("number\tname\n1\tPZ\n")
     assert value_names(site) == {}
 

@@ -91,6 +91,14 @@ def test_labels_by_name(tmp_path):
     assert labels_of(site, ("prostate", "zone", "lesion")).classes == ({1, 2}, {2}, set())
 
 
+def test_names_and_ranges_go_together_and_the_description_may_be_utf_16(tmp_path):
+    site = make(tmp_path, V2, labels="prostate=PZ+7-9,background=TZ+10-12")
+    path = tmp_path / "dataset.json"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    labels = labels_of(site, ("prostate",))
+    assert (labels.classes, labels.background) == (({1, 7, 8, 9},), {2, 10, 11, 12})
+
+
 def test_names_that_are_the_classes_need_no_setting(tmp_path, caplog):
     site = make(tmp_path, V2)
     with caplog.at_level("INFO"):

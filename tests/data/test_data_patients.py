@@ -129,7 +129,7 @@ def test_spellings_of_one_name_are_compared_whoever_named_the_patients(one, othe
     assert finding.code == "PFS-217"
     assert repr(one) in finding.text
     assert repr(other) in finding.text
-    assert "spell the name in one way" in finding.hint
+    assert "correct the data set so that the name has one spelling" in finding.hint
 
 
 @given(st.lists(st.text(alphabet="p1-_s LR.(z)", min_size=1, max_size=8), max_size=12, unique=True))

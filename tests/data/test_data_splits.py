@@ -129,6 +129,15 @@ def test_a_damaged_record_is_refused_and_kept(tmp_path, body):
     assert path.read_bytes() == body
 
 
+def test_a_record_that_an_editor_has_saved_in_another_encoding_is_the_same(tmp_path):
+    path = tmp_path / "split.json"
+    split = load_or_make_split(path, cases(*"abcde"), SITE, 0)
+    text = path.read_text()
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text(text, encoding=encoding)
+        assert load_or_make_split(path, cases(*"abcde"), SITE, 1) == split
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PfedsamError) as caught:

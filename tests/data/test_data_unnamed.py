@@ -22,7 +22,7 @@ def told(mask, labels, classes):
     return error.message, error.hint
 
 
-@pytest.mark.parametrize("labels", ["lesion=255", "", "lesion=1"])
+@pytest.mark.parametrize("labels", ["lesion=255", "", "lesion=1+2+3"])
 def test_soft_edges_are_told_and_the_threshold_given_can_be_used(labels):
     mask = drawn()
     message, hint = told(mask, labels, ONE)
@@ -63,6 +63,24 @@ def test_numbered_objects_are_told_as_instances(number):
     assert "as where single objects are numbered" in message
     assert "nucleus=1-65535" in hint
     assert unnamed(mask, label_map("lesion=1-65535", ONE), "") is None
+
+
+@pytest.mark.parametrize("ids", [range(1001, 1031), range(7, 3000, 100), range(70_001, 70_031)])
+def test_numbers_with_gaps_are_instances_too(ids):
+    mask = np.zeros((300, 60), np.int32)
+    for place, one in enumerate(ids):
+        mask[place * 10 : place * 10 + 7, 5:12] = one
+    message, hint = told(mask, "", ONE)
+    assert "as where single objects are numbered" in message
+    assert ("nucleus=1-65535;" in hint) == (max(ids) < 65536)
+    assert ("nucleus=1-16777216;" in hint) == (max(ids) > 65535)
+
+
+def test_a_picture_is_not_called_a_mask():
+    mask = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.int32)
+    message, hint = told(mask, "lesion=255", ONE)
+    assert "as a picture or a map of probabilities has" in message
+    assert "lesion=128-255,background=1-127" in hint
 
 
 def test_some_values_more_are_to_be_named():

@@ -46,6 +46,7 @@ def test_utf_16_and_utf_8_hold_the_same(text: str) -> None:
         ('[[site]]\ndata = "C:\\Users"\n', "line 2: within double quotes a back-slash"),
         ("[[site]]\nlabels = \u201corgan=1\u201d\n", "line 2 has the typographic quote \u201c"),
         ("[[site]]\nlabels = \u00abx\u00bb\n", "line 2 has the typographic quote \u00ab"),
+        ('[[site]]\ndata =\u00a0"north"\n', "line 2 has the invisible sign '\\xa0'"),
         ("[[site]]\ndata = north\n", "line 2: data = north has no quotes around its text"),
         ("[[site]]\ndata 7\n", "line 2: Expected '=' after a key in a key/value pair: data 7"),
         (TABLE.replace("Zürich", "C:\\temp"), "data = 'C:\\temp': within double quotes a back-slash"),
