@@ -1,28 +1,41 @@
 """What site and coordinator say to each other, as typed records that travel as JSON.
 
 Numbers and agreed words only. A site's refusal carries the public text of an error: code, fixed
-title, counts.
+title, counts. There is one reading of what comes from outside, the same on both sides: ``decode``.
 """
 
-from typing import Annotated, Literal, TypeVar
+import json
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import CODES, ContractError
 
-FlatSettings = dict[str, bool | int | float | str]
+LARGEST_WORDS = 1_000_000
+"""Bytes of a message's words; those of real runs have some thousand."""
+LARGEST_COUNT = 10**9
+"""More than any hospital has; weights of that size leave a float64 mean finite."""
+YEAR_S = 366 * 86400.0
+
+Line = Annotated[str, Field(max_length=200)]
+Digest = Annotated[str, Field(max_length=64)]
+FlatSettings = Annotated[
+    dict[Line, bool | int | float | Annotated[str, Field(max_length=100_000)]], Field(max_length=1000)
+]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Patients = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+RoundNumber = Annotated[int, Field(ge=1, le=1_000_000)]
+Deadline = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
-LARGEST_COUNT = 10**9
-"""More than any hospital has; weights of that size leave a float64 mean finite."""
-
-
 class Record(BaseModel):
-    """One message's words: unknown fields and non-finite numbers are refused."""
+    """One message's words: unknown fields, non-finite numbers and values of another type are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    ``"3"``, ``3.0`` and ``true`` are no whole numbers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants")
 
 
 class Refusal(Record):
@@ -35,7 +48,7 @@ class Refusal(Record):
 class HelloRequest(Record):
     """First message to a node: who are you, do our installations agree, is your data usable."""
 
-    software: str
+    software: Line
     settings: FlatSettings
 
 
@@ -43,10 +56,10 @@ class HelloReply(Record):
     """A site's name and the size of its split; never more than counts."""
 
     site: SiteName
-    software: str
-    n_train_patients: int = Field(ge=0)
-    n_validation_patients: int = Field(ge=0)
-    n_test_patients: int = Field(ge=0)
+    software: Line
+    n_train_patients: Patients
+    n_validation_patients: Patients
+    n_test_patients: Patients
     refusal: Refusal | None = None
 
 
@@ -60,11 +73,11 @@ class RoundRequest(Record):
     """
 
     kind: Literal["train", "close"]
-    round: int = Field(ge=1)
-    contract: str
+    round: RoundNumber
+    contract: Digest
     settings: FlatSettings
-    deadline_s: float = Field(gt=0)
-    broadcast: str
+    deadline_s: Deadline
+    broadcast: Digest
 
 
 class Timings(Record):
@@ -77,7 +90,7 @@ class Timings(Record):
     global_: Finite = Field(0.0, alias="global")
     alone: Finite = 0.0
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 class RoundReply(Record):
@@ -91,14 +104,14 @@ class RoundReply(Record):
 
     kind: Literal["train", "close"]
     site: SiteName
-    round: int = Field(ge=1)
-    contract: str
-    broadcast: str
-    n_train_patients: int = Field(0, ge=0, le=LARGEST_COUNT)
-    n_train_samples: int = Field(0, ge=0, le=LARGEST_COUNT)
-    metrics: dict[str, Finite] = {}
+    round: RoundNumber
+    contract: Digest
+    broadcast: Digest
+    n_train_patients: Patients = 0
+    n_train_samples: Patients = 0
+    metrics: dict[Line, Finite] = Field({}, max_length=10_000)
     seconds: Timings = Timings()
-    delta: str = ""
+    delta: Digest = ""
     delta_norm: Finite = 0.0
     refusal: Refusal | None = None
 
@@ -161,7 +174,7 @@ class PreflightRequest(Record):
 
     kind: Literal["preflight"] = "preflight"
     settings: FlatSettings
-    deadline_s: float = Field(gt=0)
+    deadline_s: Deadline
 
 
 class PreflightReply(Record):
@@ -214,12 +227,38 @@ def encode(record: Record) -> bytes:
 
 
 def decode(kind: type[RecordT], body: bytes) -> RecordT:
-    """A record from JSON that came from outside.
+    """A record from JSON that came from outside; what is typed is what ``read_words`` has read.
 
     Raises:
         ContractError: PFS-404 when it is not such a record.
     """
+    words = read_words(body)
     try:
-        return kind.model_validate_json(body)
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ContractError("PFS-404", f"not a {kind.__name__}: {error}") from error
+        return kind.model_validate_json(json.dumps(words))
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise ContractError("PFS-404", f"not a {kind.__name__}: {str(error)[:2000]}") from error
+
+
+def read_words(body: bytes) -> dict[str, Any]:
+    """The JSON object of a message, if there is only one way to read it.
+
+    Raises:
+        ContractError: PFS-404 when it is longer than ``LARGEST_WORDS``, nested too deeply, no object, not
+            JSON, or has a name twice: another reader might take the other one.
+    """
+    if len(body) > LARGEST_WORDS:
+        raise ContractError("PFS-404", f"{len(body)} bytes of words; at most {LARGEST_WORDS} are read")
+    try:
+        found = json.loads(body, object_pairs_hook=_once_each)
+    except (ValueError, RecursionError) as error:
+        raise ContractError("PFS-404", f"the words cannot be read: {str(error)[:200]}") from error
+    if not isinstance(found, dict):
+        raise ContractError("PFS-404", "the words are no JSON object")
+    return found
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found

@@ -17,7 +17,7 @@ from ..errors import ContractError, PfedsamError, SettingsError
 from ..settings.site import PATHS, SiteSettings
 from ..settings.sources import refuse, site_from_flat, sites_from_file
 from ..site.recall import Recall, forgetful
-from .door import door
+from .door import SiteApp
 from .preflight import PREFLIGHT
 from .records import content, packed_of, words_of
 
@@ -31,7 +31,7 @@ def build_client_app(recall: Recall = forgetful) -> ClientApp:
     Args:
         recall: who remembers steps that several runs in one process share; see ``site.recall``.
     """
-    app = ClientApp(mods=[door(this_site)])
+    app = SiteApp(this_site)
 
     @app.query()
     def hello(message: Message, context: Context) -> Message:

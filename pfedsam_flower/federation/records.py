@@ -26,17 +26,26 @@ def content(words: Record, packed: np.ndarray | None = None) -> RecordDict:
     return RecordDict(records)
 
 
+def body_of(message: Message) -> bytes:
+    """The bytes of a message's words, unread.
+
+    Raises:
+        ContractError: PFS-404 when it has none.
+    """
+    record = message.content.config_records.get("words") if message.has_content() else None
+    body = record.get("json") if record is not None else None
+    if not isinstance(body, bytes):
+        raise ContractError("PFS-404", "a message came without words")
+    return body
+
+
 def words_of(message: Message, kind: type[RecordT]) -> RecordT:
     """The typed words of a message.
 
     Raises:
         ContractError: PFS-404 when they are missing or of another form.
     """
-    record = message.content.config_records.get("words")
-    body = record.get("json") if record is not None else None
-    if not isinstance(body, bytes):
-        raise ContractError("PFS-404", f"a message came without the words of a {kind.__name__}")
-    return decode(kind, body)
+    return decode(kind, body_of(message))
 
 
 def array_names(message: Message) -> list[str]:
@@ -60,6 +69,12 @@ def packed_of(message: Message) -> np.ndarray | None:
     if not isinstance(found, np.ndarray):  # NumPy reads archives, too
         raise ContractError("PFS-404", f"the array {SHARED} is a {type(found).__name__}")
     return found
+
+
+def packed_bytes(message: Message) -> int:
+    """How long the packed array is, in bytes, without reading it; 0 when there is none."""
+    record = message.content.array_records.get("arrays")
+    return len(record[SHARED].data) if record is not None and SHARED in record else 0
 
 
 def wire_bytes(message: Message) -> int:
