@@ -58,6 +58,7 @@ CODES = {
     "PFS-603": "a stored file is damaged or missing",
     "PFS-604": "the folder is in use by another process or cannot be written",
     "PFS-605": "a key or certificate is there already or cannot be used",
+    "PFS-606": "the site's personal state is older than its journal",
     "PFS-701": "waiting for approval at the site",
     "PFS-702": "the site has paused",
     "PFS-703": "the site has left the federation",
@@ -65,6 +66,7 @@ CODES = {
     "PFS-705": "what the site allows in a day is used up",
     "PFS-706": "fewer patients to train on than the site asks of itself",
     "PFS-707": "an approval cannot be given or found as asked",
+    "PFS-708": "one round was asked for with more different shared parameters than the site allows",
 }
 
 

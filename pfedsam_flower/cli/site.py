@@ -66,6 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="FOLDER",
                 help="the earlier state: STATE/FEDERATION/SITE/METHOD, or what reset made of it",
             )
+        if name == "reset":
+            how = one.add_mutually_exclusive_group()
+            how.add_argument(
+                "--back-to", type=int, metavar="ROUND", help="go back to the state after this round (PFS-602)"
+            )
+            how.add_argument(
+                "--keep", action="store_true", help="go on with the state as it lies there (PFS-606)"
+            )
         if name in ("leave", "reset"):
             one.add_argument("--yes", action="store_true", help="do it; without, it is only explained")
         if name == "sent":
@@ -101,13 +109,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reset(site: "SiteSettings", args: argparse.Namespace) -> int:
-    from ..site.aside import set_aside, states
+    from ..site.aside import go_back, keep, set_aside, states
     from .render import say
 
     if not args.yes:
+        if args.keep:
+            what = "would be gone on with, whatever the journal says"
+        else:
+            what = f"would go back to round {args.back_to}" if args.back_to else "would be set aside"
         for path in states(site, args.federation):
-            say(f"would be set aside: {path}")
+            say(f"{what}: {path}")
         say("nothing was changed; add --yes to do it. Split and journal stay.")
+        return 0
+    if args.keep or args.back_to:
+        there = keep(site, args.federation) if args.keep else go_back(site, args.federation, args.back_to)
+        for path, number in there:
+            say(f"goes on after round {number}: {path}" if number else f"begins anew: {path}")
         return 0
     for path in set_aside(site, args.federation):
         say(f"now: {path}")

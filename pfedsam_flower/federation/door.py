@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from logging import ERROR, WARNING
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, Message
@@ -17,12 +18,13 @@ from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 
 from ..contract.messages import HelloReply, PreflightReply, Record, Refusal, RoundReply, RoundRequest
+from ..contract.methods import METHODS
 from ..contract.software import software
-from ..errors import ConsentError, PfedsamError
+from ..errors import ConsentError, PfedsamError, StoreError
 from ..settings.site import SiteSettings
 from ..settings.sources import settings_digest
-from ..site import consent, journal
-from ..site.paths import journal_path
+from ..site import consent, generations, journal
+from ..site.paths import journal_path, store_folder
 from .asked import Asked, read, words_in
 from .records import content, packed_bytes, wire_bytes
 
@@ -70,7 +72,9 @@ class SiteApp(ClientApp):
             check_in(message, asked, site)
             reply = super().__call__(message, context)
             _check_patients(words_in(reply), site)
-        except ConsentError as error:
+        except (ConsentError, StoreError) as error:
+            if isinstance(error, StoreError) and error.code != "PFS-606":
+                raise
             log(WARNING, "%s: %s", site.site, error.local())
             if asked.words is None and asked.kind not in ("hello", "preflight"):
                 raise  # a refusal of a round repeats which one it was
@@ -87,14 +91,18 @@ def check_in(message: Message, asked: Asked, site: SiteSettings) -> None:
     """Nothing to do while the site allows the message.
 
     Raises:
-        ConsentError: PFS-701 … PFS-705.
+        ConsentError: PFS-701 … PFS-705, PFS-708.
         ContractError: PFS-404 it cannot be read.
+        StoreError: PFS-603 and PFS-604 state or journal cannot be read, PFS-606.
     """
     if os.environ.get(LAUNCHER) and not os.environ.get(ADMITTED):
         raise ConsentError("PFS-701", "this app was not started by the site's launcher", where="PATH")
     consent.check_willing(site)
     if asked.fault is not None:
         raise asked.fault
+    store = _store(site, asked)
+    if store is not None:
+        generations.check_not_set_back(store, journal.stores(journal_path(site, asked.federation)))
     alone = "PFEDSAM_IN_PROCESS" not in os.environ and "PFEDSAM_SITES" not in os.environ
     if asked.kind == "hello" and alone and not os.environ.get(LAUNCHER):
         log(
@@ -150,6 +158,13 @@ def _public(error: Exception) -> RuntimeError:
     return RuntimeError(known.public())
 
 
+def _store(site: SiteSettings, asked: Asked) -> Path | None:
+    """Where the personal state lies that a message is about; None where none can be meant."""
+    method = asked.settings.get("method")
+    known = asked.federation and isinstance(method, str) and method in METHODS
+    return store_folder(site, asked.federation, str(method)) if known else None
+
+
 def _note(
     site: SiteSettings, asked: Asked, context: Context, kind: str, said: dict[str, Any], n_bytes: int
 ) -> None:
@@ -184,4 +199,7 @@ def _write_down(
         "approval": os.environ.get(ADMITTED, ""),
         "words": said,
     }
+    store = _store(site, asked)
+    if kind in ("train", "close") and store is not None and not said.get("refusal"):
+        entry["state"] = generations.newest(store)
     journal.append(path, entry)

@@ -42,5 +42,8 @@ class SiteSettings(Section):
     hours: str = Field("", pattern=r"^(([01]?\d|2[0-3])-([01]?\d|2[0-4]))?$",
         description="Hours of the day, by the site's clock, in which rounds may begin, for example 18-6; empty: all.")
     rounds_a_day: int = Field(0, ge=0, description="Rounds that may be worked on in a day, all federations together; 0: no limit.")
+    broadcasts_a_round: int = Field(4, ge=0,
+        description="With how many different shared parameters or settings one and the same round is worked on; 0: no limit. "
+        "One is usual; another one comes from a coordinator that was set back, or asks the same patients again and again.")
     mb_a_day: float = Field(0.0, ge=0, description="Megabytes (10⁶ bytes) that may leave the site in a day; 0: no limit.")
     minimum_patients: int = Field(0, ge=0, description="With fewer patients to train on, the site takes no part.")

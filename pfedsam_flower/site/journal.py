@@ -71,6 +71,15 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def stores(path: Path) -> list[dict[str, Any]]:
+    """What the lines of a journal say of the site's stores (``generations.newest``), oldest first.
+
+    Raises:
+        StoreError: PFS-604 when it cannot be read.
+    """
+    return [entry["state"] for entry in read(path) if isinstance(entry.get("state"), dict)]
+
+
 def broken_at(path: Path) -> int | None:
     """Number (from 1) of the first line that does not continue the chain; None when all do."""
     before = START

@@ -59,6 +59,7 @@ def states(site: SiteSettings) -> list[JournalState]:
 def entries(site: SiteSettings) -> list[Entry]:
     """All entries of all journals, oldest first."""
     found = [entry for path in journals(site) for entry in journal.read(path)]
+    found = [entry for entry in found if entry.get("kind") != "by hand"]  # nothing left by it
     return sorted(found, key=lambda entry: str(entry.get("time")))
 
 
