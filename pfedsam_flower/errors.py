@@ -59,6 +59,7 @@ CODES = {
     "PFS-604": "the folder is in use by another process or cannot be written",
     "PFS-605": "a key or certificate is there already or cannot be used",
     "PFS-606": "the site's personal state is older than its journal",
+    "PFS-607": "the site's journal is not the one that it has written",
     "PFS-701": "waiting for approval at the site",
     "PFS-702": "the site has paused",
     "PFS-703": "the site has left the federation",

@@ -77,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name in ("leave", "reset"):
             one.add_argument("--yes", action="store_true", help="do it; without, it is only explained")
         if name == "sent":
+            one.add_argument(
+                "--begin-anew",
+                action="store_true",
+                help="keep aside the journals that do not fit (PFS-607) and begin new ones, which say so",
+            )
             one.add_argument("--last", type=int, default=0, metavar="N", help="the newest N messages as well")
         if name in ("review", "sent"):
             one.add_argument("--json", action="store_true", help="print it for programs to read")
@@ -290,12 +295,20 @@ def _leave(site: "SiteSettings", args: argparse.Namespace) -> int:
 
 def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
     from ..site.sent import entries, states, totals
+    from ..site.whole import begin_anew
     from .render import say, show_table
 
+    if args.begin_anew:
+        done = begin_anew(site)
+        for path, why in done:
+            say(f"begun anew, the earlier one is kept beside it: {path} ({why})")
+        if not done:
+            say("every journal fits; nothing was changed")
+        return 0
     found = entries(site)
     journals, sums = states(site), totals(found)
     last = found[-args.last :] if args.last > 0 else []
-    broken = [one for one in journals if one.broken_at is not None]
+    broken = [one for one in journals if one.broken_at is not None or one.problem]
     if args.json:
         answer = {"site": site.site, "whole": not broken, "bytes": sum(one.n_bytes for one in sums)}
         answer |= {"journals": [asdict(one) for one in journals], "totals": [asdict(one) for one in sums]}
@@ -331,7 +344,7 @@ def _show_journals(journals: "list[JournalState]") -> None:
     from .render import say
 
     for one in journals:
-        state = (
-            f"broken at line {one.broken_at}" if one.broken_at is not None else f"whole, {one.lines} lines"
-        )
+        state = f"whole, {one.lines} lines"
+        if one.broken_at is not None or one.problem:
+            state = f"broken at line {one.broken_at}" if one.broken_at is not None else one.problem
         say(f"{one.path}: {state}, last hash {one.head}")

@@ -45,6 +45,17 @@ class Refusal(Record):
     text: str = Field(max_length=300)
 
 
+class JournalHead(Record):
+    """The end of a site's journal: how many lines it has, and the hash of the last one.
+
+    A site says it with each reply, as it is before that reply; the coordinator keeps the one with the most
+    lines and repeats it with each round. A site whose journal was exchanged for an older copy learns so.
+    """
+
+    lines: int = Field(ge=0, le=LARGEST_COUNT)
+    head: Digest
+
+
 class HelloRequest(Record):
     """First message to a node: who are you, do our installations agree, is your data usable."""
 
@@ -61,6 +72,7 @@ class HelloReply(Record):
     n_validation_patients: Patients
     n_test_patients: Patients
     refusal: Refusal | None = None
+    journal: JournalHead | None = None
 
 
 class RoundRequest(Record):
@@ -70,6 +82,7 @@ class RoundRequest(Record):
         round: 1 … rounds for ``train``; rounds + 1 for ``close``.
         deadline_s: seconds after which the ClientApp ends itself.
         broadcast: digest of the packed shared parameters that come with the request.
+        journal: what the coordinator has seen of the site's journal.
     """
 
     kind: Literal["train", "close"]
@@ -78,6 +91,7 @@ class RoundRequest(Record):
     settings: FlatSettings
     deadline_s: Deadline
     broadcast: Digest
+    journal: JournalHead | None = None
 
 
 class Timings(Record):
@@ -114,6 +128,7 @@ class RoundReply(Record):
     delta: Digest = ""
     delta_norm: Finite = 0.0
     refusal: Refusal | None = None
+    journal: JournalHead | None = None
 
 
 FEW: Literal["<5"] = "<5"

@@ -8,6 +8,7 @@ so a type that nobody registered is refused here as well, and no part of the app
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging import ERROR, WARNING
 from pathlib import Path
@@ -17,7 +18,15 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 
-from ..contract.messages import HelloReply, PreflightReply, Record, Refusal, RoundReply, RoundRequest
+from ..contract.messages import (
+    HelloReply,
+    JournalHead,
+    PreflightReply,
+    Record,
+    Refusal,
+    RoundReply,
+    RoundRequest,
+)
 from ..contract.methods import METHODS
 from ..contract.software import software
 from ..errors import ConsentError, PfedsamError, StoreError
@@ -25,14 +34,17 @@ from ..settings.site import SiteSettings
 from ..settings.sources import settings_digest
 from ..site import consent, generations, journal
 from ..site.paths import journal_path, store_folder
+from ..site.whole import check_journals, compare
 from .asked import Asked, read, words_in
-from .records import content, packed_bytes, wire_bytes
+from .records import content, packed_bytes, wire_bytes, words_of
 
 LAUNCHER = "PFEDSAM_LAUNCHER"
 """Set by ``pfedsam site start``: a bundle may only run if the launcher has admitted it."""
 ADMITTED = "PFEDSAM_ADMITTED"
 """Set by the launcher, in the process that works on one message: what was approved."""
 
+UNFIT = ("PFS-606", "PFS-607")
+"""State or journal are not those that the site has left: the reply says so, as of what is not allowed."""
 PUBLIC = re.compile(r"PFS-\d{3} [^\n/\\]*")
 WhichSite = Callable[[Context], SiteSettings]
 
@@ -62,6 +74,8 @@ class SiteApp(ClientApp):
             text = f"{type(shown)}:<'{shown}'>"  # as Flower sends it
             _note(site, asked, context, "error", {"text": text}, len(text.encode()))
             raise shown from None
+        with suppress(PfedsamError):  # then the refusal says what is wrong with the journal
+            _stamp(reply, asked, site)
         _note(site, asked, context, asked.kind, words_in(reply), wire_bytes(reply))
         return reply
 
@@ -73,7 +87,7 @@ class SiteApp(ClientApp):
             reply = super().__call__(message, context)
             _check_patients(words_in(reply), site)
         except (ConsentError, StoreError) as error:
-            if isinstance(error, StoreError) and error.code != "PFS-606":
+            if isinstance(error, StoreError) and error.code not in UNFIT:
                 raise
             log(WARNING, "%s: %s", site.site, error.local())
             if asked.words is None and asked.kind not in ("hello", "preflight"):
@@ -93,13 +107,14 @@ def check_in(message: Message, asked: Asked, site: SiteSettings) -> None:
     Raises:
         ConsentError: PFS-701 … PFS-705, PFS-708.
         ContractError: PFS-404 it cannot be read.
-        StoreError: PFS-603 and PFS-604 state or journal cannot be read, PFS-606.
+        StoreError: PFS-603 and PFS-604 state or journal cannot be read, PFS-606, PFS-607.
     """
     if os.environ.get(LAUNCHER) and not os.environ.get(ADMITTED):
         raise ConsentError("PFS-701", "this app was not started by the site's launcher", where="PATH")
     consent.check_willing(site)
     if asked.fault is not None:
         raise asked.fault
+    check_journals(site)
     store = _store(site, asked)
     if store is not None:
         generations.check_not_set_back(store, journal.stores(journal_path(site, asked.federation)))
@@ -111,6 +126,14 @@ def check_in(message: Message, asked: Asked, site: SiteSettings) -> None:
             site.site,
         )
     if isinstance(asked.words, RoundRequest):
+        seen = asked.words.journal
+        if seen and not compare(_journal(site, asked), journal.Head(seen.lines, seen.head)):
+            log(
+                ERROR,
+                "%s: the coordinator has seen a journal of %s lines that is not this one: "
+                "see pfedsam site sent",
+                *(site.site, seen.lines),
+            )
         same = asked.words.model_dump(include={"kind", "round", "broadcast"})
         key = consent.work_key(asked.federation, same, settings_digest(asked.settings))
         size = 0 if asked.kind == "close" else packed_bytes(message)
@@ -165,6 +188,26 @@ def _store(site: SiteSettings, asked: Asked) -> Path | None:
     return store_folder(site, asked.federation, str(method)) if known else None
 
 
+def _journal(site: SiteSettings, asked: Asked) -> Path:
+    """The journal of a message's federation, or that of messages which belong to none."""
+    name = asked.federation
+    return journal_path(site, name) if name else consent.control_folder(site) / "sent.jsonl"
+
+
+def _stamp(reply: Message, asked: Asked, site: SiteSettings) -> None:
+    """Puts the journal's end, as it is before this reply, among the words of a reply that has room for it."""
+    form: type[HelloReply | RoundReply] = HelloReply if asked.kind == "hello" else RoundReply
+    if asked.kind in ("hello", "train", "close"):
+        end = journal.head(_journal(site, asked))
+        said = JournalHead(lines=end.lines, head=end.head)
+        words = words_of(reply, form).model_copy(update={"journal": said})
+        reply.content["words"] = content(words)["words"]
+
+
+def _but_journal(words: Any) -> Any:
+    return {k: v for k, v in words.items() if k != "journal"} if isinstance(words, dict) else words
+
+
 def _note(
     site: SiteSettings, asked: Asked, context: Context, kind: str, said: dict[str, Any], n_bytes: int
 ) -> None:
@@ -184,12 +227,13 @@ def _note(
 def _write_down(
     site: SiteSettings, asked: Asked, context: Context, kind: str, said: dict[str, Any], n_bytes: int
 ) -> None:
-    federation = asked.federation
-    path = journal_path(site, federation) if federation else consent.control_folder(site) / "sent.jsonl"
-    again = kind in ("train", "close") and any(entry.get("words") == said for entry in journal.read(path))
+    path = _journal(site, asked)
+    again = kind in ("train", "close") and any(
+        _but_journal(entry.get("words")) == _but_journal(said) for entry in journal.read(path)
+    )
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "federation": federation,
+        "federation": asked.federation,
         "run": str(context.run_id),
         "kind": kind,
         "round": said.get("round", 0),
@@ -202,4 +246,9 @@ def _write_down(
     store = _store(site, asked)
     if kind in ("train", "close") and store is not None and not said.get("refusal"):
         entry["state"] = generations.newest(store)
-    journal.append(path, entry)
+    try:
+        journal.append(path, entry)
+    except StoreError as error:
+        if error.code != "PFS-607":
+            raise
+        journal.append(_journal(site, Asked("", None)), entry)  # that it does not fit is said, too

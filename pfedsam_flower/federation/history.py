@@ -5,12 +5,14 @@ All paths inside are relative, so the folder may be moved. Resume takes the newe
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ..contract.messages import JournalHead
 from ..contract.schema import Contract
 from ..errors import FederationError, StoreError
 from ..reports.history import parse_event
@@ -37,6 +39,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.journals: dict[str, JournalHead] = {}
+        """The longest that was seen of each site's journal; a shorter one later is an older copy."""
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one event to ``history.jsonl`` and sync it.
@@ -44,6 +48,7 @@ class RunFolder:
         Raises:
             StoreError: PFS-604 when it cannot be written.
         """
+        self._see(event, fields)
         line = json.dumps(
             {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
         )
@@ -73,6 +78,8 @@ class RunFolder:
             StoreError: PFS-603, PFS-604.
         """
         flat = to_flat(run)
+        for earlier in filter(None, (parse_event(line.encode()) for line in self._lines())):
+            self._see(earlier["event"], earlier)
         settings, agreed = self.path / "settings.json", self.path / "contract.json"
         newest = None
         if settings.exists():
@@ -136,6 +143,12 @@ class RunFolder:
         events = filter(None, (parse_event(line.encode()) for line in self._lines()))
         newest = {event["site"]: event["facts"] for event in events if event["event"] == "preflight"}
         return {site for site, facts in newest.items() if not facts.get("refused")}
+
+    def _see(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "reply" and fields.get("journal"):
+            said = JournalHead(**fields["journal"])
+            if said.lines >= self.journals.get(fields["site"], said).lines:
+                self.journals[fields["site"]] = said
 
     def _lines(self) -> list[str]:
         try:

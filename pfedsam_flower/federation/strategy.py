@@ -68,7 +68,7 @@ class PFedSAMStrategy(Strategy):
         """The round's message to one site; it expires with the round."""
         assert self.request is not None
         message = Message(
-            content(self.request, self.packed),
+            content(self.request.model_copy(update={"journal": self.folder.journals.get(site)}), self.packed),
             dst_node_id=self.nodes[site],
             message_type="train",
             ttl=ttl_s,
@@ -115,6 +115,7 @@ class PFedSAMStrategy(Strategy):
             bytes_down=self.bytes_down,
             delta_norm=reply.delta_norm,
             wait_s=round(self.seconds(), 3),
+            **({"journal": reply.journal.model_dump()} if reply.journal else {}),
         )
         return True
 

@@ -1,5 +1,6 @@
 """What a coordinator may ask of a site and cannot take from it: real training, through the real app."""
 
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from pfedsam_flower.contract.messages import RoundReply, RoundRequest
+from pfedsam_flower.contract.messages import JournalHead, RoundReply, RoundRequest
 from pfedsam_flower.contract.schema import digest
 from pfedsam_flower.federation.client import build_client_app
 from pfedsam_flower.federation.in_process import InProcessGrid
@@ -18,10 +19,10 @@ from pfedsam_flower.model.build import build
 from pfedsam_flower.model.exchange import export_shared
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.settings.sources import settings_digest
-from pfedsam_flower.site import aside, generations
+from pfedsam_flower.site import aside, generations, journal
 from pfedsam_flower.site.hello import run_settings
 from pfedsam_flower.site.paths import journal_path, store_folder
-from pfedsam_flower.site.sent import entries
+from pfedsam_flower.site.sent import entries, states
 
 
 class Asker:
@@ -32,6 +33,7 @@ class Asker:
         self.settings = {k: v for k, v in flat.items() if not k.startswith("coordinator.")} | {"rounds": 60}
         built = build(run_settings(self.settings), "", "cpu")
         self.contract, self.shared = built.contract.hash, export_shared(built.model, built.contract)
+        self.journal: JournalHead | None = None
         self.store = store_folder(self.site, "test", "pfedsam")
 
     def ask(self, number: int, shift: float = 0.0, kind: Any = "train") -> RoundReply:
@@ -43,6 +45,7 @@ class Asker:
             settings=self.settings,
             deadline_s=60.0,
             broadcast=digest(packed),
+            journal=self.journal,
         )
         grid = InProcessGrid(build_client_app(), [self.site])
         message = Message(content(words, packed), dst_node_id=100, message_type="train")
@@ -113,3 +116,40 @@ def test_experts_that_were_set_back_are_not_gone_on_with_in_silence(
     assert code(asker.ask(4)) == ""
     assert journal_path(asker.site, "test").exists()
     assert settings_digest(asker.settings) in {line["settings"] for line in entries(asker.site)}
+
+
+def test_a_site_whose_journal_was_removed_says_so_and_its_limits_do_not_start_anew(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    asker = Asker(flat, sites[0], rounds_a_day=1)
+    assert [code(asker.ask(number)) for number in (1, 2)] == ["", "PFS-705"]
+    path = journal_path(asker.site, "test")
+    first = path.read_bytes()
+    path.unlink()
+    assert code(asker.ask(2)) == "PFS-607"
+    assert [line["words"]["refusal"]["code"] for line in entries(asker.site)] == ["PFS-607"]
+    path.with_name("sent.head.json").unlink()
+    assert code(asker.ask(2)) == "PFS-607"
+    path.write_bytes(first)
+    assert code(asker.ask(2)) == "PFS-607"
+
+
+def test_the_coordinator_repeats_what_it_has_seen_of_a_journal(
+    flat: dict[str, Any], sites: list[SiteSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    asker = Asker(flat, sites[0])
+    seen = asker.ask(1).journal
+    assert seen is not None
+    path = journal_path(asker.site, "test")
+    assert (seen.lines, journal.head(path).lines) == (0, 1)
+    later = asker.ask(1).journal
+    assert later is not None
+    assert (later.lines, later.head) == (1, hashlib.sha256(path.read_bytes().splitlines()[0]).hexdigest())
+    assert [line["again"] for line in entries(asker.site)] == [False, True]
+    asker.journal = later
+    assert code(asker.ask(2)) == ""
+    assert "has seen a journal" not in caplog.text
+    asker.journal = JournalHead(lines=7, head="f" * 64)
+    assert code(asker.ask(3)) == ""  # the coordinator might lie: it is said, and stops nothing
+    assert "the coordinator has seen a journal of 7 lines that is not this one" in caplog.text
+    assert [state.problem for state in states(asker.site)] != [""]
