@@ -53,6 +53,7 @@ CODES = {
     "PFS-508": "a site cannot be enrolled or revoked as asked",
     "PFS-509": "a node is not the site that it says it is",
     "PFS-510": "the site's device has too little memory",
+    "PFS-511": "a site did not answer in time",
     "PFS-601": "personal state belongs to another federation, site, method, backbone or contract",
     "PFS-602": "personal state is ahead of the run",
     "PFS-603": "a stored file is damaged or missing",

@@ -57,10 +57,15 @@ class JournalHead(Record):
 
 
 class HelloRequest(Record):
-    """First message to a node: who are you, do our installations agree, is your data usable."""
+    """First message to a node: who are you, do our installations agree, is your data usable.
+
+    Attributes:
+        deadline_s: seconds after which the ClientApp ends itself.
+    """
 
     software: Line
     settings: FlatSettings
+    deadline_s: Deadline = 120.0
 
 
 class HelloReply(Record):

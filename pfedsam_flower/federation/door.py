@@ -36,6 +36,7 @@ from ..site import consent, generations, journal
 from ..site.paths import journal_path, store_folder
 from ..site.whole import check_journals, compare
 from .asked import Asked, read, words_in
+from .deadline import UNREADABLE_S, ended_after
 from .records import content, packed_bytes, wire_bytes, words_of
 
 LAUNCHER = "PFEDSAM_LAUNCHER"
@@ -67,6 +68,11 @@ class SiteApp(ClientApp):
         except Exception as error:  # without settings there is no site, and no journal
             raise _public(error) from None
         asked = read(message)
+        seconds = UNREADABLE_S if asked.words is None else asked.words.deadline_s
+        with ended_after(seconds, context, f"{site.site}: {asked.kind or 'a message'}"):
+            return self._through(message, context, asked, site)
+
+    def _through(self, message: Message, context: Context, asked: Asked, site: SiteSettings) -> Message:
         try:
             reply = self._answered(message, context, asked, site)
         except Exception as error:
