@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 
 from ..contract.messages import HelloRequest, PreflightRequest, RoundRequest
-from ..errors import ContractError, PfedsamError, SettingsError
+from ..errors import ConsentError, ContractError, PfedsamError, SettingsError
 from ..settings.site import PATHS, SiteSettings
 from ..settings.sources import refuse, site_from_flat, sites_from_file
 from ..site.recall import Recall, forgetful
@@ -68,6 +68,8 @@ def _only_public() -> Iterator[None]:
     """Flower sends an exception's text to the coordinator: what is inside may only raise the public one."""
     try:
         yield
+    except ConsentError:
+        raise  # what the hospital does not allow is said by the door
     except PfedsamError as error:
         log(ERROR, "%s", error.local())
         raise RuntimeError(error.public()) from None

@@ -148,11 +148,8 @@ def check_in(message: Message, asked: Asked, site: SiteSettings) -> None:
 
 def _check_patients(said: dict[str, Any], site: SiteSettings) -> None:
     n = said.get("n_train_patients")
-    if isinstance(n, int) and not said.get("refusal") and n < site.minimum_patients:
-        raise ConsentError(
-            "PFS-706",
-            f"{n} patients to train on; minimum-patients is {site.minimum_patients}",
-        )
+    if isinstance(n, int) and not said.get("refusal"):
+        consent.check_patients(site, n)
 
 
 def refusal(message: Message, asked: Asked, site: SiteSettings, error: PfedsamError) -> Message:

@@ -109,6 +109,18 @@ def work_key(federation: str, words: dict[str, Any], settings: str) -> WorkKey:
     return federation, kind, number, str(words.get("broadcast")), settings
 
 
+def check_patients(site: SiteSettings, n_train: int) -> None:
+    """Nothing to do while the site has as many patients to train on as it asks of itself.
+
+    Raises:
+        ConsentError: PFS-706; the number itself is not told.
+    """
+    if n_train < site.minimum_patients:
+        raise ConsentError(
+            "PFS-706", f"{n_train} patients to train on; minimum-patients is {site.minimum_patients}"
+        )
+
+
 def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
     """Nothing to do while the round is within the site's hours and amounts.
 

@@ -107,6 +107,17 @@ def test_too_few_patients_for_its_own_rule(flat: dict[str, Any], sites: list[Sit
     assert words_of(few, HelloReply).n_train_patients == 0
 
 
+@pytest.mark.parametrize("pattern", [r"^(.+)-s[0-9]+$", "^(nothing)$"])
+def test_with_too_few_patients_a_preflight_that_is_asked_directly_tells_nothing(
+    flat: dict[str, Any], sites: list[SiteSettings], pattern: str
+) -> None:
+    few = sites[0].model_copy(update={"minimum_patients": 50, "patient": pattern})
+    request = PreflightRequest(settings=hello(flat).settings, deadline_s=60)
+    reply = words_of(ask(grid_of(few), request), PreflightReply)
+    assert reply == PreflightReply(site=few.site, refused="PFS-706")
+    assert [line["words"]["refused"] for line in entries(few)] == ["PFS-706"]
+
+
 def test_every_byte_is_in_the_journal_refusals_and_errors_too(
     flat: dict[str, Any], sites: list[SiteSettings]
 ) -> None:
