@@ -69,6 +69,7 @@ CODES = {
     "PFS-706": "fewer patients to train on than the site asks of itself",
     "PFS-707": "an approval cannot be given or found as asked",
     "PFS-708": "one round was asked for with more different shared parameters than the site allows",
+    "PFS-709": "the run or its message asks for more of the site's machine than the site allows",
 }
 
 

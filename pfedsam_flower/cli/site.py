@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..settings.site import SiteSettings
-    from ..site.sent import JournalState
 
 EPILOG = """\
 FILE is the site's own file: one site, or a sites.toml with --site-name.
@@ -31,7 +30,6 @@ ACTIONS = {
     "adopt": "Begin with the experts of an earlier state; that state is only read",
     "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
 }
-MB = 1_000_000
 LONGEST_TEXT = 40
 
 
@@ -96,6 +94,7 @@ def _days(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     from ..settings.sources import read_site
+    from .site_sent import sent
 
     site = read_site(args.file, args.site_name)
     return int(
@@ -108,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             "leave": _leave,
             "reset": _reset,
             "adopt": _adopt,
-            "sent": _sent,
+            "sent": sent,
         }[args.action](site, args)
     )
 
@@ -291,60 +290,3 @@ def _leave(site: "SiteSettings", args: argparse.Namespace) -> int:
     say(f"{said}, {'key removed' if key else 'no key was named'}")
     say("What was sent before stays in the shared parameters; ask the coordinator to revoke the site, too.")
     return 0
-
-
-def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
-    from ..site.sent import entries, states, totals
-    from ..site.whole import begin_anew
-    from .render import say, show_table
-
-    if args.begin_anew:
-        done = begin_anew(site)
-        for path, why in done:
-            say(f"begun anew, the earlier one is kept beside it: {path} ({why})")
-        if not done:
-            say("every journal fits; nothing was changed")
-        return 0
-    found = entries(site)
-    journals, sums = states(site), totals(found)
-    last = found[-args.last :] if args.last > 0 else []
-    broken = [one for one in journals if one.broken_at is not None or one.problem]
-    if args.json:
-        answer = {"site": site.site, "whole": not broken, "bytes": sum(one.n_bytes for one in sums)}
-        answer |= {"journals": [asdict(one) for one in journals], "totals": [asdict(one) for one in sums]}
-        print(json.dumps(answer | ({"last": last} if args.last else {}), indent=2))
-        return 1 if broken else 0
-    if sums:
-        headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
-        rows = [
-            (
-                one.day,
-                one.federation,
-                one.run,
-                *map(str, (one.messages, one.rounds, one.refused)),
-                _mb(one.n_bytes),
-            )
-            for one in sums
-        ]
-        n_messages, n_bytes = sum(one.messages for one in sums), sum(one.n_bytes for one in sums)
-        show_table(headings, [*rows, ("all", "", "", str(n_messages), "", "", _mb(n_bytes))])
-    else:
-        say(f"nothing has left {site.site}" + (", as far as can be read" if broken else ""))
-    for entry in last:
-        say(json.dumps(entry))
-    _show_journals(journals)
-    return 1 if broken else 0
-
-
-def _mb(n_bytes: int) -> str:
-    return f"{n_bytes / MB:.3f}"
-
-
-def _show_journals(journals: "list[JournalState]") -> None:
-    from .render import say
-
-    for one in journals:
-        state = f"whole, {one.lines} lines"
-        if one.broken_at is not None or one.problem:
-            state = f"broken at line {one.broken_at}" if one.broken_at is not None else one.problem
-        say(f"{one.path}: {state}, last hash {one.head}")

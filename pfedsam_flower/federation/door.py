@@ -33,11 +33,12 @@ from ..errors import ConsentError, PfedsamError, StoreError
 from ..settings.site import SiteSettings
 from ..settings.sources import settings_digest
 from ..site import consent, generations, journal
+from ..site.extent import check_run, check_size
 from ..site.paths import journal_path, store_folder
 from ..site.whole import check_journals, compare
 from .asked import Asked, read, words_in
 from .deadline import UNREADABLE_S, ended_after
-from .records import content, packed_bytes, wire_bytes, words_of
+from .records import arrays_bytes, content, packed_bytes, wire_bytes, words_of
 
 LAUNCHER = "PFEDSAM_LAUNCHER"
 """Set by ``pfedsam site start``: a bundle may only run if the launcher has admitted it."""
@@ -111,7 +112,7 @@ def check_in(message: Message, asked: Asked, site: SiteSettings) -> None:
     """Nothing to do while the site allows the message.
 
     Raises:
-        ConsentError: PFS-701 … PFS-705, PFS-708.
+        ConsentError: PFS-701 … PFS-705, PFS-708, PFS-709.
         ContractError: PFS-404 it cannot be read.
         StoreError: PFS-603 and PFS-604 state or journal cannot be read, PFS-606, PFS-607.
     """
@@ -120,6 +121,8 @@ def check_in(message: Message, asked: Asked, site: SiteSettings) -> None:
     consent.check_willing(site)
     if asked.fault is not None:
         raise asked.fault
+    check_size(site, arrays_bytes(message))
+    check_run(site, asked.settings)
     check_journals(site)
     store = _store(site, asked)
     if store is not None:

@@ -77,6 +77,12 @@ def packed_bytes(message: Message) -> int:
     return len(record[SHARED].data) if record is not None and SHARED in record else 0
 
 
+def arrays_bytes(message: Message) -> int:
+    """How long all arrays of a message are, in bytes, without reading them."""
+    records = message.content.array_records.values()
+    return sum(len(array.data) for record in records for array in record.values())
+
+
 def wire_bytes(message: Message) -> int:
     """Bytes of a message's objects as Flower sends them (HTTP headers not counted)."""
     return sum(len(one.deflate()) for one in get_all_nested_objects(message).values())

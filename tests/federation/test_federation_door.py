@@ -1,67 +1,27 @@
 """The site's door: what is refused by the site's own rules, and that every answer is in its journal first."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from federation_asking import PACKED, ask, grid_of, hello, refusal_of, train
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from pfedsam_flower.contract.messages import (
     HelloReply,
-    HelloRequest,
     PreflightReply,
     PreflightRequest,
-    Record,
     RoundReply,
     RoundRequest,
-    encode,
 )
-from pfedsam_flower.contract.schema import digest
-from pfedsam_flower.contract.software import software
 from pfedsam_flower.errors import CODES, ConsentError
 from pfedsam_flower.federation import asked, door
 from pfedsam_flower.federation.client import build_client_app, this_site
-from pfedsam_flower.federation.in_process import InProcessGrid, _identify
+from pfedsam_flower.federation.in_process import _identify
 from pfedsam_flower.federation.records import content, words_of
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.site import consent, journal
 from pfedsam_flower.site.sent import entries
-
-PACKED = np.zeros(250_000, np.float32)
-
-
-def hello(flat: dict[str, Any]) -> HelloRequest:
-    settings = {k: v for k, v in flat.items() if not k.startswith("coordinator.")}
-    return HelloRequest(software=software(), settings=settings)
-
-
-def train(flat: dict[str, Any], number: int = 1) -> RoundRequest:
-    return RoundRequest(
-        kind="train",
-        round=number,
-        contract="c" * 64,
-        settings=hello(flat).settings,
-        deadline_s=60,
-        broadcast=digest(PACKED),
-    )
-
-
-def ask(grid: InProcessGrid, words: Record, packed: np.ndarray | None = None) -> Message:
-    kinds = {HelloRequest: "query", PreflightRequest: "query.preflight", RoundRequest: "train"}
-    message = Message(content(words, packed), dst_node_id=100, message_type=kinds[type(words)])
-    (reply,) = grid.pull_messages(grid.push_messages([message]))
-    return reply
-
-
-def grid_of(site: SiteSettings, app: Any = None) -> InProcessGrid:
-    return InProcessGrid(app or build_client_app(), [site])
-
-
-def refusal_of(message: Message, kind: Any = HelloReply) -> str:
-    reply = words_of(message, kind)
-    return reply.refusal.code if reply.refusal else ""
 
 
 def test_a_paused_site_says_so_to_every_message(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
@@ -222,96 +182,3 @@ def test_a_plain_supernode_says_that_approval_is_off(
     message = Message(content(hello(flat)), dst_node_id=100, message_type="query")
     build_client_app()(message, grid.contexts[100])
     assert ("approval is off" in caplog.text) is not launcher
-
-
-def raw(grid: InProcessGrid, kind: str, body: Any, packed: np.ndarray | None = None) -> Message:
-    """The answer to a message whose words are these bytes."""
-    filled = content(hello({}), packed)
-    filled.config_records["words"] = ConfigRecord({"json": body} if body is not None else {"other": 1})
-    (reply,) = grid.pull_messages(grid.push_messages([Message(filled, dst_node_id=100, message_type=kind)]))
-    return reply
-
-
-def altered(words: Record, **changes: Any) -> bytes:
-    return json.dumps(json.loads(encode(words)) | changes).encode()
-
-
-LIMITS = [{"rounds_a_day": 1}, {"mb_a_day": 0.5}, {"hours": "0-1"}, {"hours": "23-24"}]
-
-
-@pytest.mark.parametrize("rule", LIMITS)
-@pytest.mark.parametrize("number", ["1.0", "1", 1.0, True, None, [1], 10**30])
-def test_no_spelling_of_a_round_goes_past_the_limits(
-    flat: dict[str, Any], sites: list[SiteSettings], rule: dict[str, Any], number: Any
-) -> None:
-    site = sites[0].model_copy(update=rule)
-    reply = raw(grid_of(site), "train", altered(train(flat), round=number), PACKED)
-    assert reply.has_error()
-    assert reply.error.reason.endswith(f"<'PFS-404 {CODES['PFS-404']}'>")
-    assert [(line["kind"], line["words"]["text"]) for line in entries(site)] == [
-        ("error", reply.error.reason)
-    ]
-
-
-def test_a_key_given_twice_goes_past_no_limit(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
-    body = encode(train(flat)).replace(b'"round":1', b'"round":1,"round":2')
-    assert raw(grid_of(sites[0]), "train", body, PACKED).has_error()
-
-
-@pytest.mark.parametrize("sign", ["", "STOP"])
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "evaluate",
-        "evaluate.default",
-        "train.again",
-        "query.other",
-        "query.PREFLIGHT",
-        "reconnect",
-        "train.x.y",
-    ],
-)
-def test_a_message_that_nobody_agreed_on_is_written_down_before_it_is_refused(
-    flat: dict[str, Any], sites: list[SiteSettings], kind: str, sign: str
-) -> None:
-    site = sites[0]
-    if sign:
-        Path(site.state).mkdir()
-        (Path(site.state) / sign).touch()
-    grid = grid_of(site)
-    message = Message(content(hello(flat)), dst_node_id=100, message_type="query")
-    message.metadata.__dict__["_message_type"] = kind
-    with pytest.raises(RuntimeError) as caught:
-        grid.client_app(message, grid.contexts[100])
-    code = "PFS-702" if sign else "PFS-404"
-    assert str(caught.value) == f"{code} {CODES[code]}"
-    (line,) = entries(site)
-    assert str(caught.value) in line["words"]["text"]
-
-
-@pytest.mark.parametrize("sign", ["", "STOP"])
-@pytest.mark.parametrize("kind", ["query", "query.preflight", "train"])
-@pytest.mark.parametrize(
-    "body",
-    [b"[" * 200_000, b"\xff", b"{}", "{}", None, b"7", b'{"settings": {}, "settings": {}}', b" " * 2_000_000],
-    ids=["deep", "no text", "empty", "not bytes", "none", "number", "twice", "long"],
-)
-def test_words_that_cannot_be_read_are_refused_and_written_down(
-    sites: list[SiteSettings], kind: str, body: Any, sign: str
-) -> None:
-    site = sites[0]
-    if sign:
-        Path(site.state).mkdir()
-        (Path(site.state) / sign).touch()
-    reply = raw(grid_of(site), kind, body)
-    assert reply.has_error() is (not sign or kind == "train")
-    assert len(entries(site)) == 1
-
-
-def test_an_app_that_is_closed_answers_nothing_unrecorded(sites: list[SiteSettings]) -> None:
-    app = door.closed_app(this_site, ConsentError("PFS-701", "nobody has approved it"))
-    grid = grid_of(sites[0], app)
-    replies = [raw(grid, kind, b"[" * 200_000) for kind in ("evaluate", "train", "query", "query.preflight")]
-    assert [reply.has_error() for reply in replies] == [True, True, False, False]
-    assert all("PFS-701" in reply.error.reason for reply in replies[:2])
-    assert len(entries(sites[0])) == 4
