@@ -164,6 +164,9 @@ Code = Annotated[str, AfterValidator(_known)]
 Orientation = Annotated[str, AfterValidator(_three_axes)]
 
 
+Channels = Annotated[str, Field(pattern="^[13]$")]
+
+
 class Range(Record):
     """Between which values the cases of a site lie; how the ends are chosen: ``site.preflight``."""
 
@@ -226,7 +229,7 @@ class PreflightReply(Record):
     spacing_column: Range | None = None
     spacing_known: Count = 0
     orientations: dict[Orientation, Count] = {}
-    channels: dict[Literal["1", "3"], Count] = {}
+    channels: dict[Channels, Count] = {}
     intensity_low: Range | None = None
     intensity_middle: Range | None = None
     intensity_high: Range | None = None

@@ -162,8 +162,14 @@ def refusal(message: Message, asked: Asked, site: SiteSettings, error: PfedsamEr
     if asked.kind == "preflight":
         reply = PreflightReply(site=site.site, refused=error.code)
     elif asked.kind == "hello":
-        none = dict.fromkeys(("n_train_patients", "n_validation_patients", "n_test_patients"), 0)
-        reply = HelloReply(site=site.site, software=software(), refusal=said, **none)
+        reply = HelloReply(
+            site=site.site,
+            software=software(),
+            n_train_patients=0,
+            n_validation_patients=0,
+            n_test_patients=0,
+            refusal=said,
+        )
     else:
         words = asked.words
         assert isinstance(words, RoundRequest)

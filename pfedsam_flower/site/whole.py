@@ -112,8 +112,8 @@ def _anew(path: Path, why: str) -> None:
         "bytes": 0,
         "words": words,
     }
-    for state in states or [None]:
-        journal.append(path, entry | ({"state": state} if state else {}))
+    for more in [{"state": state} for state in states] or [{}]:
+        journal.append(path, entry | more)
 
 
 def _seen(path: Path) -> Head | None:
