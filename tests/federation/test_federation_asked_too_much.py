@@ -13,14 +13,18 @@ from flwr.app import Message
 from pfedsam_flower.contract.messages import JournalHead, RoundReply, RoundRequest
 from pfedsam_flower.contract.schema import digest
 from pfedsam_flower.federation.client import build_client_app
+from pfedsam_flower.federation.history import RunFolder
 from pfedsam_flower.federation.in_process import InProcessGrid
 from pfedsam_flower.federation.records import content, words_of
+from pfedsam_flower.federation.server import coordinate
 from pfedsam_flower.model.build import build
 from pfedsam_flower.model.exchange import export_shared
+from pfedsam_flower.reports.history import read_events
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.settings.sources import settings_digest
 from pfedsam_flower.site import aside, generations, journal
 from pfedsam_flower.site.hello import run_settings
+from pfedsam_flower.site.journal import Head
 from pfedsam_flower.site.paths import journal_path, store_folder
 from pfedsam_flower.site.sent import entries, states
 
@@ -153,3 +157,25 @@ def test_the_coordinator_repeats_what_it_has_seen_of_a_journal(
     assert code(asker.ask(3)) == ""  # the coordinator might lie: it is said, and stops nothing
     assert "the coordinator has seen a journal of 7 lines that is not this one" in caplog.text
     assert [state.problem for state in states(asker.site)] != [""]
+
+
+def test_a_coordinator_knows_each_sites_journal_also_after_it_was_started_again(
+    flat: dict[str, Any], sites: list[SiteSettings]
+) -> None:
+    grid = InProcessGrid(build_client_app(), sites)
+    coordinate(grid, flat, 1)
+    last = [body for name, way, body in grid.sent if (name, way) == (sites[0].site, "down")][-1]
+    path = journal_path(sites[0], "test")
+    before = journal.head(path)
+    assert b'"journal":{"lines":' in last
+    run = RunFolder(Path(flat["coordinator.folder"]) / "test")
+    events = read_events(run.path / "history.jsonl")
+    told = [
+        event["journal"] for event in events if event["event"] == "reply" and event["site"] == sites[0].site
+    ]
+    assert [one["lines"] for one in told] == [2, 3, 4]  # hello and preflight were lines before the first
+    assert journal.holds(path, Head(**told[-1]))
+    assert before.lines == 5
+    for event in events:
+        run._see(event["event"], event)
+    assert run.journals[sites[0].site].model_dump() == told[-1]
