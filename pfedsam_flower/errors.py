@@ -58,11 +58,14 @@ CODES = {
     "PFS-508": "a site cannot be enrolled or revoked as asked",
     "PFS-509": "a node is not the site that it says it is",
     "PFS-510": "the site's device has too little memory",
+    "PFS-511": "a site did not answer in time",
     "PFS-601": "personal state belongs to another federation, site, method, backbone or contract",
     "PFS-602": "personal state is ahead of the run",
     "PFS-603": "a stored file is damaged or missing",
     "PFS-604": "the folder is in use by another process or cannot be written",
     "PFS-605": "a key or certificate is there already or cannot be used",
+    "PFS-606": "the site's personal state is older than its journal",
+    "PFS-607": "the site's journal is not the one that it has written",
     "PFS-608": "others may read or change what is one account's alone",
     "PFS-701": "waiting for approval at the site",
     "PFS-702": "the site has paused",
@@ -71,6 +74,8 @@ CODES = {
     "PFS-705": "what the site allows in a day is used up",
     "PFS-706": "fewer patients to train on than the site asks of itself",
     "PFS-707": "an approval cannot be given or found as asked",
+    "PFS-708": "one round was asked for with more different shared parameters than the site allows",
+    "PFS-709": "the run or its message asks for more of the site's machine than the site allows",
 }
 
 

@@ -11,7 +11,6 @@ from ..contract.text import printable
 
 if TYPE_CHECKING:
     from ..settings.site import SiteSettings
-    from ..site.sent import JournalState
 
 EPILOG = """\
 FILE is the site's own file: one site, or a sites.toml with --site-name.
@@ -34,7 +33,6 @@ ACTIONS = {
     "adopt": "Begin with the experts of an earlier state; that state is only read",
     "sent": "What left, by day and run; checks the journals (exit status 1 if one is broken)",
 }
-MB = 1_000_000
 LONGEST_TEXT, LONGEST_PROJECT = 40, 500
 """Lines that are shown of a Python file, and of pyproject.toml."""
 
@@ -70,9 +68,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="FOLDER",
                 help="the earlier state: STATE/FEDERATION/SITE/METHOD, or what reset made of it",
             )
+        if name == "reset":
+            how = one.add_mutually_exclusive_group()
+            how.add_argument(
+                "--back-to", type=int, metavar="ROUND", help="go back to the state after this round (PFS-602)"
+            )
+            how.add_argument(
+                "--keep", action="store_true", help="go on with the state as it lies there (PFS-606)"
+            )
         if name in ("leave", "reset"):
             one.add_argument("--yes", action="store_true", help="do it; without, it is only explained")
         if name == "sent":
+            one.add_argument(
+                "--begin-anew",
+                action="store_true",
+                help="keep aside the journals that do not fit (PFS-607) and begin new ones, which say so",
+            )
             one.add_argument("--last", type=int, default=0, metavar="N", help="the newest N messages as well")
         if name in ("review", "sent"):
             one.add_argument("--json", action="store_true", help="print it for programs to read")
@@ -87,6 +98,7 @@ def _days(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     from ..settings.sources import read_site
+    from .site_sent import sent
 
     site = read_site(args.file, args.site_name)
     actions = {
@@ -98,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         "leave": _leave,
         "reset": _reset,
         "adopt": _adopt,
-        "sent": _sent,
+        "sent": sent,
     }
     before = os.umask(0o077)  # what is written for a site is for its account alone
     try:
@@ -108,13 +120,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reset(site: "SiteSettings", args: argparse.Namespace) -> int:
-    from ..site.aside import set_aside, states
+    from ..site.aside import go_back, keep, set_aside, states
     from .render import say
 
     if not args.yes:
+        if args.keep:
+            what = "would be gone on with, whatever the journal says"
+        else:
+            what = f"would go back to round {args.back_to}" if args.back_to else "would be set aside"
         for path in states(site, args.federation):
-            say(f"would be set aside: {path}")
+            say(f"{what}: {path}")
         say("nothing was changed; add --yes to do it. Split and journal stay.")
+        return 0
+    if args.keep or args.back_to:
+        there = keep(site, args.federation) if args.keep else go_back(site, args.federation, args.back_to)
+        for path, number in there:
+            say(f"goes on after round {number}: {path}" if number else f"begins anew: {path}")
         return 0
     for path in set_aside(site, args.federation):
         say(f"now: {path}")
@@ -277,52 +298,3 @@ def _leave(site: "SiteSettings", args: argparse.Namespace) -> int:
     say(f"{said}, {'key removed' if key else 'no key was named'}")
     say("What was sent before stays in the shared parameters; ask the coordinator to revoke the site, too.")
     return 0
-
-
-def _sent(site: "SiteSettings", args: argparse.Namespace) -> int:
-    from ..site.sent import entries, states, totals
-    from .render import say, show_table
-
-    found = entries(site)
-    journals, sums = states(site), totals(found)
-    last = found[-args.last :] if args.last > 0 else []
-    broken = [one for one in journals if one.broken_at is not None]
-    if args.json:
-        answer = {"site": site.site, "whole": not broken, "bytes": sum(one.n_bytes for one in sums)}
-        answer |= {"journals": [asdict(one) for one in journals], "totals": [asdict(one) for one in sums]}
-        print(json.dumps(answer | ({"last": last} if args.last else {}), indent=2))
-        return 1 if broken else 0
-    if sums:
-        headings = ("day", "federation", "run", "messages", "rounds", "refusals", "MB")
-        rows = [
-            (
-                one.day,
-                one.federation,
-                one.run,
-                *map(str, (one.messages, one.rounds, one.refused)),
-                _mb(one.n_bytes),
-            )
-            for one in sums
-        ]
-        n_messages, n_bytes = sum(one.messages for one in sums), sum(one.n_bytes for one in sums)
-        show_table(headings, [*rows, ("all", "", "", str(n_messages), "", "", _mb(n_bytes))])
-    else:
-        say(f"nothing has left {site.site}" + (", as far as can be read" if broken else ""))
-    for entry in last:
-        say(json.dumps(entry))
-    _show_journals(journals)
-    return 1 if broken else 0
-
-
-def _mb(n_bytes: int) -> str:
-    return f"{n_bytes / MB:.3f}"
-
-
-def _show_journals(journals: "list[JournalState]") -> None:
-    from .render import say
-
-    for one in journals:
-        state = (
-            f"broken at line {one.broken_at}" if one.broken_at is not None else f"whole, {one.lines} lines"
-        )
-        say(f"{one.path}: {state}, last hash {one.head}")

@@ -1,33 +1,45 @@
 """What site and coordinator say to each other, as typed records that travel as JSON.
 
 Numbers and agreed words only. A site's refusal carries the public text of an error: code, fixed
-title, counts.
+title, counts. There is one reading of what comes from outside, the same on both sides: ``decode``.
 """
 
-from typing import Annotated, Literal, TypeVar
+import json
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import CODES, ContractError
 from .text import LONGEST_NAME, SHOWN, one_line
 
-FlatSettings = dict[str, bool | int | float | str]
+LARGEST_WORDS = 1_000_000
+"""Bytes of a message's words; those of real runs have some thousand."""
+LARGEST_COUNT = 10**9
+"""More than any hospital has; weights of that size leave a float64 mean finite."""
+YEAR_S = 366 * 86400.0
+
+Line = Annotated[str, Field(max_length=200)]
+Digest = Annotated[str, Field(max_length=64)]
+FlatSettings = Annotated[
+    dict[Line, bool | int | float | Annotated[str, Field(max_length=100_000)]], Field(max_length=1000)
+]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-LARGEST_COUNT = 10**9
-"""More samples than any hospital has; weights of that size leave a float64 mean finite."""
 LARGEST_PATIENTS = 10**6
 """More patients than any hospital trains on."""
 Patients = Annotated[int, Field(ge=0, le=LARGEST_PATIENTS)]
+RoundNumber = Annotated[int, Field(ge=1, le=1_000_000)]
+Deadline = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
+SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Record(BaseModel):
-    """One message's words: unknown fields and non-finite numbers are refused."""
+    """One message's words: unknown fields, non-finite numbers and values of another type are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    ``"3"``, ``3.0`` and ``true`` are no whole numbers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants")
 
 
 class Refusal(Record):
@@ -37,22 +49,39 @@ class Refusal(Record):
     text: str = Field(max_length=300)
 
 
-class HelloRequest(Record):
-    """First message to a node: who are you, do our installations agree, is your data usable."""
+class JournalHead(Record):
+    """The end of a site's journal: how many lines it has, and the hash of the last one.
 
-    software: str
+    A site says it with each reply, as it is before that reply; the coordinator keeps the one with the most
+    lines and repeats it with each round. A site whose journal was exchanged for an older copy learns so.
+    """
+
+    lines: int = Field(ge=0, le=LARGEST_COUNT)
+    head: Digest
+
+
+class HelloRequest(Record):
+    """First message to a node: who are you, do our installations agree, is your data usable.
+
+    Attributes:
+        deadline_s: seconds after which the ClientApp ends itself.
+    """
+
+    software: Line
     settings: FlatSettings
+    deadline_s: Deadline = 120.0
 
 
 class HelloReply(Record):
     """A site's name and the size of its split; never more than counts."""
 
     site: SiteName
-    software: str
+    software: Line
     n_train_patients: Patients
     n_validation_patients: Patients
     n_test_patients: Patients
     refusal: Refusal | None = None
+    journal: JournalHead | None = None
 
 
 class RoundRequest(Record):
@@ -62,14 +91,16 @@ class RoundRequest(Record):
         round: 1 … rounds for ``train``; rounds + 1 for ``close``.
         deadline_s: seconds after which the ClientApp ends itself.
         broadcast: digest of the packed shared parameters that come with the request.
+        journal: what the coordinator has seen of the site's journal.
     """
 
     kind: Literal["train", "close"]
-    round: int = Field(ge=1)
-    contract: str
+    round: RoundNumber
+    contract: Digest
     settings: FlatSettings
-    deadline_s: float = Field(gt=0)
-    broadcast: str
+    deadline_s: Deadline
+    broadcast: Digest
+    journal: JournalHead | None = None
 
 
 class Timings(Record):
@@ -82,7 +113,7 @@ class Timings(Record):
     global_: Seconds = Field(0.0, alias="global")
     alone: Seconds = 0.0
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 class RoundReply(Record):
@@ -96,16 +127,17 @@ class RoundReply(Record):
 
     kind: Literal["train", "close"]
     site: SiteName
-    round: int = Field(ge=1, le=LARGEST_COUNT)
-    contract: str
-    broadcast: str
+    round: RoundNumber
+    contract: Digest
+    broadcast: Digest
     n_train_patients: int = Field(0, ge=0, le=LARGEST_COUNT)
     n_train_samples: int = Field(0, ge=0, le=LARGEST_COUNT)
     metrics: dict[str, Finite] = {}
     seconds: Timings = Timings()
-    delta: str = ""
+    delta: Digest = ""
     delta_norm: Finite = 0.0
     refusal: Refusal | None = None
+    journal: JournalHead | None = None
 
 
 FEW: Literal["<5"] = "<5"
@@ -134,6 +166,9 @@ def _three_axes(letters: str) -> str:
 Count = Literal["<5"] | Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True), AfterValidator(_not_few)]
 Code = Annotated[str, AfterValidator(_known)]
 Orientation = Annotated[str, AfterValidator(_three_axes)]
+
+
+Channels = Annotated[str, Field(pattern="^[13]$")]
 
 
 class Range(Record):
@@ -166,7 +201,7 @@ class PreflightRequest(Record):
 
     kind: Literal["preflight"] = "preflight"
     settings: FlatSettings
-    deadline_s: float = Field(gt=0)
+    deadline_s: Deadline
 
 
 class PreflightReply(Record):
@@ -198,7 +233,7 @@ class PreflightReply(Record):
     spacing_column: Range | None = None
     spacing_known: Count = 0
     orientations: dict[Orientation, Count] = {}
-    channels: dict[Literal["1", "3"], Count] = {}
+    channels: dict[Channels, Count] = {}
     intensity_low: Range | None = None
     intensity_middle: Range | None = None
     intensity_high: Range | None = None
@@ -218,23 +253,49 @@ def encode(record: Record) -> bytes:
     return record.model_dump_json(by_alias=True).encode()
 
 
-def decode(kind: type[RecordT], body: bytes) -> RecordT:
-    """A record from JSON that came from outside.
+def decode(kind: type[RecordT], body: bytes, largest: int = LARGEST_WORDS) -> RecordT:
+    """A record from JSON that came from outside; what is typed is what ``read_words`` has read.
 
     Raises:
         ContractError: PFS-404 when it is not such a record.
     """
+    words = read_words(body, largest)
     try:
-        return kind.model_validate_json(body)
-    except (ValidationError, UnicodeDecodeError) as error:
+        return kind.model_validate_json(json.dumps(words))
+    except ValidationError as error:
         raise ContractError("PFS-404", f"not a {kind.__name__}: {_why(error)}") from error
 
 
-def _why(error: ValidationError | UnicodeDecodeError) -> str:
+def _why(error: ValidationError) -> str:
     """What is wrong with a body, without what stands in it: others have written that."""
-    if isinstance(error, UnicodeDecodeError):
-        return "its words are no text in UTF-8"
     found = error.errors(include_url=False, include_context=False, include_input=False)
     parts = [f"{'.'.join(map(str, one['loc'])) or 'words'}: {one['msg']}" for one in found[:SHOWN]]
     more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return "; ".join(one_line(part, 2 * LONGEST_NAME) for part in parts) + more
+
+
+def read_words(body: bytes, largest: int = LARGEST_WORDS) -> dict[str, Any]:
+    """The JSON object of a message, if there is only one way to read it.
+
+    Raises:
+        ContractError: PFS-404 when it is longer than ``largest``, nested too deeply, no object, not
+            JSON, or has a name twice: another reader might take the other one.
+    """
+    if len(body) > largest:
+        raise ContractError("PFS-404", f"{len(body)} bytes of words; at most {largest} are read")
+    try:
+        found = json.loads(body.decode("utf-8"), object_pairs_hook=_once_each)
+    except UnicodeDecodeError as error:
+        raise ContractError("PFS-404", "the words are no text in UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise ContractError("PFS-404", f"the words cannot be read: {str(error)[:200]}") from error
+    if not isinstance(found, dict):
+        raise ContractError("PFS-404", "the words are no JSON object")
+    return found
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found

@@ -5,6 +5,7 @@ They hold patients' images, so only the site's user can read them. An entry is a
 included; a file that kept its size and its time of change is not read again for that, as build tools do.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -139,6 +140,8 @@ class Cache:
 
 def _files(path: Path) -> list[Path]:
     """The file; a series' folder has many, and a header may leave its pixels to a file beside it."""
+    if path.exists() and not (path.is_dir() or path.is_file()):  # reading a pipe would never end
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     if path.suffix.lower() in (".mhd", ".mha", ".nhdr", ".nrrd"):

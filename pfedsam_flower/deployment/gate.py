@@ -21,8 +21,9 @@ from flwr.app import Context, Message
 from flwr.common.logger import log
 
 from ..errors import ConsentError, FederationError, PfedsamError
+from ..federation.asked import settings_in, words_in
 from ..federation.client import this_site
-from ..federation.door import ADMITTED, closed_app, settings_in, words_in
+from ..federation.door import ADMITTED, closed_app
 from ..settings.site import SiteSettings
 from ..site.consent import check_willing
 from .approval import check_approved
@@ -108,7 +109,7 @@ class _Interruptible:
             threading.Thread(target=self._look, daemon=True).start()
             return self.inner(message, context)
         except ConsentError as error:  # it came outside of the app's own try
-            raise RuntimeError(error.public()) from None
+            return closed_app(this_site, error)(message, context)
         finally:
             self.working, self.ended = False, True
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes late ends nothing

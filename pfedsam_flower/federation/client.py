@@ -1,8 +1,6 @@
 """The ClientApp: translate, call the site, translate. Errors stay; their public text travels."""
 
-import faulthandler
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR, WARNING
@@ -13,11 +11,11 @@ from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 
 from ..contract.messages import HelloRequest, PreflightRequest, RoundRequest
-from ..errors import ContractError, PfedsamError, SettingsError
+from ..errors import ConsentError, ContractError, PfedsamError, SettingsError
 from ..settings.site import PATHS, SiteSettings
 from ..settings.sources import refuse, site_from_flat, sites_from_file
 from ..site.recall import Recall, forgetful
-from .door import door
+from .door import SiteApp
 from .preflight import PREFLIGHT
 from .records import content, packed_of, words_of
 
@@ -31,7 +29,7 @@ def build_client_app(recall: Recall = forgetful) -> ClientApp:
     Args:
         recall: who remembers steps that several runs in one process share; see ``site.recall``.
     """
-    app = ClientApp(mods=[door(this_site)])
+    app = SiteApp(this_site)
 
     @app.query()
     def hello(message: Message, context: Context) -> Message:
@@ -52,8 +50,7 @@ def build_client_app(recall: Recall = forgetful) -> ClientApp:
         with _only_public():
             site = this_site(context)
             request = words_of(message, PreflightRequest)
-            with _ended_after(request.deadline_s, context):
-                reply = answer_preflight(request, site)
+            reply = answer_preflight(request, site)
         return Message(content(reply), reply_to=message)
 
     @app.train()
@@ -61,23 +58,9 @@ def build_client_app(recall: Recall = forgetful) -> ClientApp:
         with _only_public():
             site = this_site(context)
             request = words_of(message, RoundRequest)
-        with _ended_after(request.deadline_s, context):
-            return _round(message, request, site, recall)
+        return _round(message, request, site, recall)
 
     return app
-
-
-@contextmanager
-def _ended_after(deadline_s: float, context: Context) -> Iterator[None]:
-    """Ends a ClientApp that hangs: no one else does, and it would block its hospital for ever."""
-    if "partition-id" in context.node_config or os.environ.get("PFEDSAM_IN_PROCESS"):
-        yield  # this process has other work than this one message
-        return
-    faulthandler.dump_traceback_later(deadline_s, exit=True, file=sys.stderr)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 @contextmanager
@@ -85,6 +68,8 @@ def _only_public() -> Iterator[None]:
     """Flower sends an exception's text to the coordinator: what is inside may only raise the public one."""
     try:
         yield
+    except ConsentError:
+        raise  # what the hospital does not allow is said by the door
     except PfedsamError as error:
         log(ERROR, "%s", error.local())
         raise RuntimeError(error.public()) from None

@@ -5,13 +5,14 @@ All paths inside are relative, so the folder may be moved. Resume takes the newe
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ..contract.messages import JournalHead
 from ..contract.schema import Contract
 from ..contract.text import harmless, some_names
 from ..errors import FederationError, StoreError
@@ -46,6 +47,8 @@ class RunFolder:
         self.path, self.keep_newest, self.keep_every = path, keep_newest, keep_every
         self.said = Said()
         """What the history has of the sites' sizes, the events of earlier starts included."""
+        self.journals: dict[str, JournalHead] = {}
+        """The longest that was seen of each site's journal; a shorter one later is an older copy."""
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one event to ``history.jsonl`` and sync it; texts in it are made harmless.
@@ -53,6 +56,7 @@ class RunFolder:
         Raises:
             StoreError: PFS-604 when it cannot be written.
         """
+        self._see(event, fields)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         written = {"time": at, "event": event} | harmless(fields, lines=True)
         line = json.dumps(written)
@@ -94,6 +98,7 @@ class RunFolder:
         self.said = Said()
         for event in self._events():
             self.said.add(event)
+            self._see(event["event"], event)
         settings, agreed = self.path / "settings.json", self.path / "contract.json"
         newest = None
         if settings.exists():
@@ -169,6 +174,12 @@ class RunFolder:
 
     def _events(self) -> Iterator[dict[str, Any]]:
         return filter(None, (parse_event(line.encode()) for line in self._lines()))
+
+    def _see(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "reply" and fields.get("journal"):
+            said = JournalHead(**fields["journal"])
+            if said.lines >= self.journals.get(fields["site"], said).lines:
+                self.journals[fields["site"]] = said
 
     def _lines(self) -> list[str]:
         try:

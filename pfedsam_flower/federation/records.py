@@ -7,14 +7,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from ..contract.checks import SHARED, surplus_arrays
-from ..contract.messages import Record, decode, encode
+from ..contract.messages import LARGEST_WORDS, Record, decode, encode
 from ..contract.text import one_line
 from ..errors import ContractError
 
 RecordT = TypeVar("RecordT", bound=Record)
 
-LARGEST_WORDS = 32 * 1024 * 1024
-"""Bytes of words that are parsed at all; honest ones have some kilobytes."""
+LARGEST_REPLY = 32 * 1024 * 1024
+"""Bytes of a reply's words that are parsed, so that what nobody agreed on can be dropped and named."""
 LARGEST_HEADER = 4096
 """Bytes that NumPy may put before an array's values."""
 
@@ -32,19 +32,26 @@ def content(words: Record, packed: np.ndarray | None = None) -> RecordDict:
     return RecordDict(records)
 
 
-def words_of(message: Message, kind: type[RecordT]) -> RecordT:
-    """The typed words of a message.
+def body_of(message: Message) -> bytes:
+    """The bytes of a message's words, unread.
+
+    Raises:
+        ContractError: PFS-404 when it has none.
+    """
+    record = message.content.config_records.get("words") if message.has_content() else None
+    body = record.get("json") if record is not None else None
+    if not isinstance(body, bytes):
+        raise ContractError("PFS-404", "a message came without words")
+    return body
+
+
+def words_of(message: Message, kind: type[RecordT], largest: int = LARGEST_WORDS) -> RecordT:
+    """The typed words of a message, which may have ``largest`` bytes.
 
     Raises:
         ContractError: PFS-404 when they are missing or of another form.
     """
-    record = message.content.config_records.get("words")
-    body = record.get("json") if record is not None else None
-    if not isinstance(body, bytes):
-        raise ContractError("PFS-404", f"a message came without the words of a {kind.__name__}")
-    if len(body) > LARGEST_WORDS:
-        raise ContractError("PFS-404", f"the words of a {kind.__name__} have {len(body)} bytes")
-    return decode(kind, body)
+    return decode(kind, body_of(message), largest)
 
 
 def surplus(message: Message, *, packed: bool) -> tuple[list[str], list[str]]:
@@ -91,6 +98,18 @@ def packed_of(message: Message, n_values: int | None = None) -> np.ndarray | Non
     if not isinstance(found, np.ndarray):  # NumPy reads archives, too
         raise ContractError("PFS-404", f"the array {SHARED} is a {type(found).__name__}")
     return found
+
+
+def packed_bytes(message: Message) -> int:
+    """How long the packed array is, in bytes, without reading it; 0 when there is none."""
+    record = message.content.array_records.get("arrays")
+    return len(record[SHARED].data) if record is not None and SHARED in record else 0
+
+
+def arrays_bytes(message: Message) -> int:
+    """How long all arrays of a message are, in bytes, without reading them."""
+    records = message.content.array_records.values()
+    return sum(len(array.data) for record in records for array in record.values())
 
 
 def wire_bytes(message: Message) -> int:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from logging import WARNING
+from typing import Literal
 
 import numpy as np
 from flwr.common.logger import log
@@ -60,7 +61,7 @@ def run_rounds(
 
 
 def _request(
-    kind: str, number: int, run: RunSettings, contract: Contract, packed: np.ndarray
+    kind: Literal["train", "close"], number: int, run: RunSettings, contract: Contract, packed: np.ndarray
 ) -> RoundRequest:
     settings: FlatSettings = dict(to_flat(run))
     return RoundRequest(

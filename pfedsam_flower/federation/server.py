@@ -21,7 +21,7 @@ from .enrolled import registered_names
 from .history import RunFolder
 from .plan import read_plan
 from .preflight import Preflight
-from .roster import Roster
+from .roster import HELLO_TTL_S, Roster
 from .rounds import run_rounds
 from .strategy import PFedSAMStrategy
 
@@ -80,7 +80,7 @@ def coordinate(grid: Grid, flat: dict[str, object], run_id: int) -> np.ndarray:
             settings=chosen,
         )
         strategy = PFedSAMStrategy(run, contract, folder)
-        hello = HelloRequest(software=software(), settings=dict(to_flat(run)))
+        hello = HelloRequest(software=software(), settings=dict(to_flat(run)), deadline_s=HELLO_TTL_S)
         # a run that has trained goes on with the sites that were looked through; others are still asked
         preflight = Preflight(grid, folder, run, passed=folder.examined() if last else set())
         roster = Roster(grid, hello, folder, preflight, run.federation.sites, strategy.nodes, names)

@@ -26,7 +26,7 @@ from ..errors import ContractError
 from ..learning.rates import reach
 from ..settings.run import RunSettings
 from .history import RunFolder
-from .records import content, packed_of, surplus, wire_bytes, words_of
+from .records import LARGEST_REPLY, content, packed_of, surplus, wire_bytes, words_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PFedSAMStrategy(Strategy):
         """The round's message to one site; it expires with the round."""
         assert self.request is not None
         message = Message(
-            content(self.request, self.packed),
+            content(self.request.model_copy(update={"journal": self.folder.journals.get(site)}), self.packed),
             dst_node_id=self.nodes[site],
             message_type="train",
             ttl=ttl_s,
@@ -92,7 +92,7 @@ class PFedSAMStrategy(Strategy):
         found = surplus(message, packed=self.request.kind == "train")
         self.folder.log_surplus(site, found, round=number)
         try:
-            reply = words_of(message, RoundReply)
+            reply = words_of(message, RoundReply, LARGEST_REPLY)
             if reply.site != site:
                 raise ContractError("PFS-406", f"the reply speaks for {reply.site}")
             if reply.refusal is not None:
@@ -123,6 +123,7 @@ class PFedSAMStrategy(Strategy):
             bytes_down=self.bytes_down,
             delta_norm=reply.delta_norm,
             wait_s=round(self.seconds(), 3),
+            **({"journal": reply.journal.model_dump()} if reply.journal else {}),
         )
         return True
 

@@ -42,5 +42,13 @@ class SiteSettings(Section):
     hours: str = Field("", pattern=r"^(([01]?\d|2[0-3])-([01]?\d|2[0-4]))?$",
         description="Hours of the day, by the site's clock, in which rounds may begin, for example 18-6; empty: all.")
     rounds_a_day: int = Field(0, ge=0, description="Rounds that may be worked on in a day, all federations together; 0: no limit.")
+    broadcasts_a_round: int = Field(4, ge=0,
+        description="With how many different shared parameters or settings one and the same round is worked on; 0: no limit. "
+        "One is usual; another one comes from a coordinator that was set back, or asks the same patients again and again.")
     mb_a_day: float = Field(0.0, ge=0, description="Megabytes (10⁶ bytes) that may leave the site in a day; 0: no limit.")
+    steps_a_round: int = Field(0, ge=0, description="Optimiser steps that a round of a run may take, the closing one too; 0: no limit.")
+    pixels_a_step: int = Field(0, ge=0, description="Pixels of the samples of one step, batch size times the square of the image size; 0: no limit.")
+    gib_a_step: float = Field(0.0, ge=0, description="Memory that a step may need by the estimate of `pfedsam doctor`, GiB; 0: no limit.")
+    mb_a_message: float = Field(200.0, gt=0, le=10_000,
+        description="Megabytes (10⁶ bytes) of arrays that a message to the site may hold; a larger one is not read.")
     minimum_patients: int = Field(0, ge=0, description="With fewer patients to train on, the site takes no part.")

@@ -109,6 +109,18 @@ def work_key(federation: str, words: dict[str, Any], settings: str) -> WorkKey:
     return federation, kind, number, str(words.get("broadcast")), settings
 
 
+def check_patients(site: SiteSettings, n_train: int) -> None:
+    """Nothing to do while the site has as many patients to train on as it asks of itself.
+
+    Raises:
+        ConsentError: PFS-706; the number itself is not told.
+    """
+    if n_train < site.minimum_patients:
+        raise ConsentError(
+            "PFS-706", f"{n_train} patients to train on; minimum-patients is {site.minimum_patients}"
+        )
+
+
 def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
     """Nothing to do while the round is within the site's hours and amounts.
 
@@ -119,17 +131,15 @@ def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
         now: with the site's time zone.
 
     Raises:
-        ConsentError: PFS-704, PFS-705.
+        ConsentError: PFS-704, PFS-705, PFS-708.
     """
-    if not (site.hours or site.rounds_a_day or site.mb_a_day):
+    if not (site.hours or site.rounds_a_day or site.mb_a_day or site.broadcasts_a_round):
         return
-    today = sent_on(now, (entry for path in journals(site) for entry in journal.read(path)))
+    entries = [entry for path in journals(site) for entry in journal.read(path)]
+    _check_broadcasts(site, work, entries)
+    today = sent_on(now, entries)
     rounds = [entry for entry in today if entry.get("kind") in ("train", "close")]
-    done = {
-        work_key(str(entry.get("federation")), entry["words"], str(entry.get("settings")))
-        for entry in rounds
-        if not entry["words"].get("refusal")
-    }
+    done = {_key_of(entry) for entry in rounds if not entry["words"].get("refusal")}
     n_rounds = len(done) + sum(_failed(entry["words"].get("refusal")) for entry in rounds)
     n_bytes = sum(int(entry.get("bytes", 0)) for entry in today)
     if site.mb_a_day and n_bytes + work.n_bytes > site.mb_a_day * MB:
@@ -146,6 +156,30 @@ def check_round(site: SiteSettings, work: Work, now: datetime) -> None:
         )
     if not within(site.hours, now.hour):
         raise ConsentError("PFS-704", f"it is {now:%H:%M}, and hours is {site.hours}")
+
+
+def _key_of(entry: dict[str, Any]) -> WorkKey:
+    return work_key(str(entry.get("federation")), entry["words"], str(entry.get("settings")))
+
+
+def _check_broadcasts(site: SiteSettings, work: Work, entries: list[dict[str, Any]]) -> None:
+    """Of all days: each further broadcast is another question to the same patients."""
+    worked = [
+        _key_of(entry)
+        for entry in entries
+        if entry.get("kind") in ("train", "close")
+        and isinstance(entry.get("words"), dict)
+        and isinstance(entry["words"].get("round", 0), int)
+        and (not entry["words"].get("refusal") or _failed(entry["words"]["refusal"]))
+    ]
+    same = {key for key in worked if key[:3] == work.key[:3]}
+    if site.broadcasts_a_round and work.key not in same and len(same) >= site.broadcasts_a_round:
+        raise ConsentError(
+            "PFS-708",
+            f"round {work.key[2]} of {work.key[0]} was worked on with {len(same)} different shared "
+            f"parameters or settings; broadcasts-a-round is {site.broadcasts_a_round}",
+            hint="ask the coordinator why it asks again; then raise broadcasts-a-round",
+        )
 
 
 def _failed(refusal: Any) -> bool:

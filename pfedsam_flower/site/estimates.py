@@ -122,7 +122,7 @@ def store_bytes(run: RunSettings) -> int:
 
     Each has the personal parameters with two moments, the reply's delta, and the model trained alone.
     """
-    from .store import KEPT
+    from .generations import KEPT
 
     return (KEPT + 1) * F32 * (3 * personal_values(run) + 2 * shared_values(run))
 

@@ -21,7 +21,9 @@ from ..contract.messages import (
 )
 from ..data.checks import Examination, examine, repeated
 from ..data.findings import Finding
+from ..data.samples import outline_of
 from ..settings.site import SiteSettings
+from .consent import check_patients
 from .hello import run_settings
 from .paths import split_path
 
@@ -33,10 +35,15 @@ def answer_preflight(request: PreflightRequest, site: SiteSettings) -> Preflight
 
     What was found is logged here in full; only ``summary`` of it leaves.
 
+    A site that has fewer patients than it asks of itself says that alone, as it does to hello.
+
     Raises:
-        PfedsamError: PFS-101 settings.
+        PfedsamError: PFS-101 settings, PFS-706.
     """
     run = run_settings(request.settings)
+    if site.minimum_patients:
+        split = outline_of(site, run, split_path(site, run.federation.name)).split
+        check_patients(site, 0 if split is None else len(split.train))
     found = examine(site, run, split_path(site, run.federation.name))
     for finding in found.findings:
         level = logging.ERROR if finding.severity == "error" else logging.WARNING

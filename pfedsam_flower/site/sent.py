@@ -1,6 +1,5 @@
 """What left a site, added up from its journals, and whether they are whole."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any
 from ..settings.site import SiteSettings
 from . import journal
 from .consent import journals
+from .whole import places, problem
 
 Entry = dict[str, Any]
 
@@ -18,13 +18,15 @@ Entry = dict[str, Any]
 class JournalState:
     """One journal: its lines, the first that breaks the chain (from 1), and the hash of the last one.
 
-    Whoever writes ``head`` down elsewhere can later tell that nothing was taken off the end, either.
+    Attributes:
+        problem: why it is not the one that was written here, or "".
     """
 
     path: str
     lines: int
     broken_at: int | None
     head: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,16 @@ class Total:
 def states(site: SiteSettings) -> list[JournalState]:
     """Every journal of the site, with what a check of it says."""
     found = []
-    for path in journals(site):
-        lines = path.read_bytes().splitlines()
-        head = hashlib.sha256(lines[-1].strip()).hexdigest() if lines else journal.START
-        found.append(JournalState(_short(site, path), len(lines), journal.broken_at(path), head))
+    for path in places(site):
+        end, broken = journal.head(path), journal.broken_at(path) if path.exists() else None
+        found.append(JournalState(_short(site, path), end.lines, broken, end.head, problem(path)))
     return found
 
 
 def entries(site: SiteSettings) -> list[Entry]:
     """All entries of all journals, oldest first."""
     found = [entry for path in journals(site) for entry in journal.read(path)]
+    found = [entry for entry in found if entry.get("kind") != "by hand"]  # nothing left by it
     return sorted(found, key=lambda entry: str(entry.get("time")))
 
 

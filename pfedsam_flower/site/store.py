@@ -3,12 +3,12 @@
 ``<state>/<federation>/<site>/<method>/`` holds two generations: tensors of the personal parameters,
 their optimiser's moments, the model trained alone
 and the site's own copy where there is one, and the reply that was sent for that round.
-``state.json`` names them with their digests; swapping it in is the moment at which a round has happened.
+``state.json`` (``site.generations``) names them with their digests; swapping it in is the moment at which a
+round has happened. A round that is not the next one takes no older state away: it is kept aside.
 A message that comes twice is answered from here and trains nothing again.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from safetensors.torch import load, save
 
 from ..contract.messages import RoundReply, decode, encode
 from ..errors import StoreError
+from . import generations
 from .adopted import FILE as ADOPTED
 from .files import read_checked, write_whole
-
-KEPT = 2
+from .generations import Generations
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def load_before(folder: Path, binding: dict[str, Any], number: int) -> Personal 
             "PFS-602",
             f"personal state is of round {done[0]} and later, the run asks for round {number}",
             where=str(folder),
-            hint="resume the run, choose another federation.name, or move this folder away",
+            hint="resume the run where it stood; or, if those later rounds should never have been asked for, "
+            "go back to the state before them: "
+            "pfedsam site reset FILE --federation NAME --back-to ROUND --yes",
             counts={"kept_from_round": done[0], "asked_round": number},
         )
     return _personal(folder, earlier[-1])
@@ -117,7 +119,7 @@ def record(
 
     A file's name has the digest of its content, so no file that ``state.json`` still names is written over.
     """
-    rows = [row for row in _generations(folder, binding) if row["round"] < reply.round]
+    _generations(folder, binding)  # foreign state is refused
     answer = {"words": torch.from_numpy(np.frombuffer(encode(reply), np.uint8).copy())}
     if delta is not None:
         answer["delta"] = torch.from_numpy(delta)
@@ -128,12 +130,10 @@ def record(
         sha256 = row[f"{name}_sha256"] = hashlib.sha256(content).hexdigest()
         row[name] = f"{name}-{tag}-{sha256[:8]}.safetensors"
         write_whole(folder / row[name], content)
-    rows = [*rows, row][-KEPT:]
-    write_whole(
-        folder / "state.json", json.dumps({"binding": binding, "generations": rows}, indent=1).encode()
-    )
-    named = {row[name] for row in rows for name in ("personal", "reply")}
-    if len(rows) == 1:
+    kept = (generations.read(folder) or Generations(binding, [], [])).then(row)
+    write_whole(folder / generations.FILE, kept.encoded())
+    named = kept.files()
+    if len(kept.rows) == 1:
         named.add(ADOPTED)  # the first round may be done again, and begins with the same experts then
     # the folder is locked: what else is half-written was left by a process that is gone
     for path in [*folder.glob("*.safetensors"), *folder.glob(".*.part")]:
@@ -142,14 +142,10 @@ def record(
 
 
 def _generations(folder: Path, binding: dict[str, Any]) -> list[dict[str, Any]]:
-    path = folder / "state.json"
-    if not path.exists():
+    found = generations.read(folder)
+    if found is None:
         return []
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        rows, bound = list(found["generations"]), dict(found["binding"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError("PFS-603", "the list of generations cannot be read", where=str(path)) from error
+    bound, path = found.binding, folder / generations.FILE
     different = sorted(k for k in binding.keys() | bound.keys() if binding.get(k) != bound.get(k))
     if different:
         raise StoreError(
@@ -159,7 +155,7 @@ def _generations(folder: Path, binding: dict[str, Any]) -> list[dict[str, Any]]:
             hint="nothing was changed; choose another federation.name or state folder, or set this state "
             "aside and begin anew: pfedsam site reset FILE --federation NAME",
         )
-    return rows
+    return found.rows
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:

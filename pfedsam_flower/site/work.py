@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +19,7 @@ from ..model.exchange import personal_state
 from ..settings.run import RunSettings
 from ..settings.site import SiteSettings
 from ..settings.sources import settings_digest, to_flat
-from . import store
+from . import generations, store
 from .adopted import adopted
 from .files import locked
 from .hello import run_settings
@@ -26,6 +28,8 @@ from .paths import cache_path, split_path, store_folder
 from .recall import Recall, forgetful
 from .round import RoundResult, fresh, norm_of, site_round
 from .scores import FILE, write_scores
+
+log = logging.getLogger(__name__)
 
 
 def answer_round(
@@ -70,6 +74,7 @@ def answer_round(
         if again is not None:
             return again
         personal = store.load_before(folder, bound, request.round)
+        say_jump(folder, request.round, site.site)
         if personal is None:
             personal = fresh(built, adopted(folder, bound))
         loading = perf_counter()
@@ -109,6 +114,19 @@ def answer_round(
             write_scores(folder / FILE, result.scores)
         store.record(folder, bound, result.personal, reply, result.delta, asked)
     return reply, result.delta
+
+
+def say_jump(folder: Path, number: int, site: str) -> None:
+    """A line in the site's log where round ``number`` is not the one that the site expects."""
+    found = generations.read(folder)
+    if found is None and number > 1:
+        log.warning("%s begins with round %s: it has no personal state yet", site, number)
+    elif found is not None and generations.jump(found.rows, number):
+        before = found.rows[-1]["round"]
+        log.warning(
+            "%s is asked for round %s after round %s; the personal state of round %s is kept aside",
+            *(site, number, before, before),
+        )
 
 
 def check_finite(result: RoundResult) -> None:

@@ -12,8 +12,14 @@ from pydantic import ValidationError
 from pfedsam_flower.aggregation.rules import RULES
 from pfedsam_flower.aggregation.weights import WEIGHTS
 from pfedsam_flower.contract.messages import (
+    LARGEST_WORDS,
+    ClassFacts,
     HelloReply,
     HelloRequest,
+    PreflightReply,
+    PreflightRequest,
+    Range,
+    Record,
     Refusal,
     RoundReply,
     RoundRequest,
@@ -73,6 +79,148 @@ def test_every_public_text_fits_a_refusal() -> None:
             refusal=refusal,
         )
         assert decode(HelloReply, encode(record)).refusal == refusal
+
+
+def fields_of(record: Record) -> list[tuple[str, ...]]:
+    """Where in the record's JSON every value stands, those of nested records too."""
+
+    def inside(value: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        deeper = [one for key, part in value.items() for one in inside(part, (*path, key))] \
+            if isinstance(value, dict) else []  # fmt: skip
+        return [*([path] if path else []), *deeper]
+
+    return inside(json.loads(encode(record)), ())
+
+
+HASH = "a" * 64
+FULL: list[Record] = [
+    HelloRequest(software="1", settings={"rounds": 3, "federation.name": "test"}),
+    HelloReply(
+        site="north",
+        software="1",
+        n_train_patients=7,
+        n_validation_patients=6,
+        n_test_patients=5,
+        refusal=Refusal(code="PFS-204", text="x"),
+    ),
+    PreflightRequest(settings={"rounds": 3}, deadline_s=60.0),
+    PreflightReply(
+        site="north",
+        cases=9,
+        patients="<5",
+        height=Range(low=1.0, high=2.0),
+        orientations={"LPS": 9},
+        channels={"1": 9},
+        classes=(ClassFacts(annotated=True, cases=9, share=0.5),),
+        warnings={"PFS-213": 6},
+        refused="PFS-204",
+    ),
+    RoundRequest(kind="train", round=3, contract=HASH, settings={}, deadline_s=60.0, broadcast=HASH),
+    RoundReply(
+        kind="train",
+        site="north",
+        round=3,
+        contract=HASH,
+        broadcast=HASH,
+        n_train_patients=7,
+        n_train_samples=8,
+        metrics={"dice": 0.5},
+        delta=HASH,
+        delta_norm=1.5,
+        refusal=Refusal(code="PFS-204", text="x"),
+    ),
+]
+OTHERS = st.sampled_from(
+    [
+        None,
+        True,
+        False,
+        0,
+        3,
+        3.0,
+        -1,
+        10**12,
+        10**400,
+        0.5,
+        -0.5,
+        "3",
+        "3.0",
+        "true",
+        "",
+        "x" * 100_001,
+        [],
+        [3],
+        {},
+    ]
+    + [{"a": 1}, [[]]]
+)
+
+
+def same_type(before: Any, after: Any) -> bool:
+    number = {int, float}
+    return type(before) is type(after) or (type(before) is float and {type(before), type(after)} <= number)
+
+
+@pytest.mark.parametrize("record", FULL, ids=lambda one: type(one).__name__)
+@given(data=st.data())
+def test_no_field_takes_a_value_of_another_type(record: Record, data: st.DataObject) -> None:
+    """What is read has the value and the type that were sent, or nothing is read."""
+    path = data.draw(st.sampled_from(fields_of(record)))
+    other = data.draw(OTHERS)
+    words = json.loads(encode(record))
+    place = words
+    for key in path[:-1]:
+        place = place[key]
+    before, place[path[-1]] = place[path[-1]], other
+    try:
+        again = decode(type(record), json.dumps(words).encode())
+    except ContractError:
+        return
+    found = json.loads(encode(again))
+    for key in path:
+        found = found[key]
+    assert found == other or (other == {} and isinstance(before, dict))
+    anything = path[0] == "settings" and len(path) == 2  # a setting may have any plain type
+    absent_or_present = other is None or before is None or {type(before), type(other)} == {int, str}
+    assert anything or same_type(before, other) or absent_or_present
+    if isinstance(before, int) and not anything:
+        assert type(other) is int or other == "<5" or other is None
+
+
+@pytest.mark.parametrize("record", FULL, ids=lambda one: type(one).__name__)
+def test_a_name_that_stands_twice_is_refused_at_any_depth(record: Record) -> None:
+    text = encode(record).decode()
+    for path in fields_of(record):
+        key = json.dumps(path[-1]) + ":"
+        twice = text.replace(key, f"{key}0,{key}", 1)
+        assert twice != text
+        with pytest.raises(ContractError, match="twice"):
+            decode(type(record), twice.encode())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"[" * 200_000,
+        b'{"kind":' * 100_000,
+        b'{"kind": "' + b"x" * LARGEST_WORDS + b'"}',
+        b'{"round": ' + b"9" * 5000 + b"}",
+        b'{"site": "\\ud800"}',
+    ],
+    ids=["lists", "objects", "long", "digits", "half a letter"],
+)
+def test_words_without_end_are_refused_before_they_cost_anything(bad: bytes) -> None:
+    for record in FULL:
+        with pytest.raises(ContractError) as caught:
+            decode(type(record), bad)
+        assert caught.value.code == "PFS-404"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e300, math.inf, math.nan, 367 * 86400])
+def test_no_request_asks_for_a_deadline_that_never_comes(seconds: float) -> None:
+    words = {"kind": "preflight", "settings": {}, "deadline_s": seconds}
+    with pytest.raises(ContractError):
+        decode(PreflightRequest, json.dumps(words).encode())
 
 
 def body(**changes: Any) -> bytes:

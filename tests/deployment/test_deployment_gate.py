@@ -150,8 +150,11 @@ def test_what_is_broken_off_outside_of_the_app_tells_no_path(
         threading.Event().wait(60)
         return message
 
-    with pytest.raises(RuntimeError, match="^PFS-702 the site has paused$"):
-        examined(site).app(lambda: long_work)(*parts(site))
+    reply = words_of(examined(site).app(lambda: long_work)(*parts(site)), HelloReply)
+    assert reply.refusal is not None
+    assert reply.refusal.text == "PFS-702 the site has paused"
+    (path,) = Path(site.state).rglob("sent.jsonl")  # it left, so it is written down
+    assert [line["words"]["refusal"]["code"] for line in journal.read(path)] == ["PFS-702"]
 
 
 def test_the_gate_stands_where_flower_unpacks_and_loads(

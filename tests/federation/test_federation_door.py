@@ -3,63 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from federation_asking import PACKED, ask, grid_of, hello, refusal_of, train
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from pfedsam_flower.contract.messages import (
     HelloReply,
-    HelloRequest,
     PreflightReply,
     PreflightRequest,
-    Record,
     RoundReply,
     RoundRequest,
 )
-from pfedsam_flower.contract.schema import digest
-from pfedsam_flower.contract.software import software
 from pfedsam_flower.errors import CODES, ConsentError
-from pfedsam_flower.federation import door
+from pfedsam_flower.federation import asked, door
 from pfedsam_flower.federation.client import build_client_app, this_site
-from pfedsam_flower.federation.in_process import InProcessGrid, _identify
+from pfedsam_flower.federation.in_process import _identify
 from pfedsam_flower.federation.records import content, words_of
 from pfedsam_flower.settings.site import SiteSettings
 from pfedsam_flower.site import consent, journal
 from pfedsam_flower.site.sent import entries
-
-PACKED = np.zeros(250_000, np.float32)
-
-
-def hello(flat: dict[str, Any]) -> HelloRequest:
-    settings = {k: v for k, v in flat.items() if not k.startswith("coordinator.")}
-    return HelloRequest(software=software(), settings=settings)
-
-
-def train(flat: dict[str, Any], number: int = 1) -> RoundRequest:
-    return RoundRequest(
-        kind="train",
-        round=number,
-        contract="c" * 64,
-        settings=hello(flat).settings,
-        deadline_s=60,
-        broadcast=digest(PACKED),
-    )
-
-
-def ask(grid: InProcessGrid, words: Record, packed: np.ndarray | None = None) -> Message:
-    kinds = {HelloRequest: "query", PreflightRequest: "query.preflight", RoundRequest: "train"}
-    message = Message(content(words, packed), dst_node_id=100, message_type=kinds[type(words)])
-    (reply,) = grid.pull_messages(grid.push_messages([message]))
-    return reply
-
-
-def grid_of(site: SiteSettings, app: Any = None) -> InProcessGrid:
-    return InProcessGrid(app or build_client_app(), [site])
-
-
-def refusal_of(message: Message, kind: Any = HelloReply) -> str:
-    reply = words_of(message, kind)
-    return reply.refusal.code if reply.refusal else ""
 
 
 def test_a_paused_site_says_so_to_every_message(flat: dict[str, Any], sites: list[SiteSettings]) -> None:
@@ -103,6 +65,17 @@ def test_too_few_patients_for_its_own_rule(flat: dict[str, Any], sites: list[Sit
     few = ask(grid_of(sites[0].model_copy(update={"minimum_patients": n + 1})), hello(flat))
     assert refusal_of(few) == "PFS-706"
     assert words_of(few, HelloReply).n_train_patients == 0
+
+
+@pytest.mark.parametrize("pattern", [r"^(.+)-s[0-9]+$", "^(nothing)$"])
+def test_with_too_few_patients_a_preflight_that_is_asked_directly_tells_nothing(
+    flat: dict[str, Any], sites: list[SiteSettings], pattern: str
+) -> None:
+    few = sites[0].model_copy(update={"minimum_patients": 50, "patient": pattern})
+    request = PreflightRequest(settings=hello(flat).settings, deadline_s=60)
+    reply = words_of(ask(grid_of(few), request), PreflightReply)
+    assert reply == PreflightReply(site=few.site, refused="PFS-706")
+    assert [line["words"]["refused"] for line in entries(few)] == ["PFS-706"]
 
 
 def test_every_byte_is_in_the_journal_refusals_and_errors_too(
@@ -177,10 +150,10 @@ def test_words_that_two_readers_could_take_differently_have_no_settings() -> Non
     body = b'{"settings": {"rounds": 1}, "settings": {"rounds": 99}}'
     words = RecordDict({"words": ConfigRecord({"json": body})})
     message = Message(words, dst_node_id=100, message_type="query")
-    assert door.settings_in(door.words_in(message)) == {}
+    assert asked.settings_in(asked.words_in(message)) == {}
     once = RecordDict({"words": ConfigRecord({"json": b"{" + body[28:]})})
     message = Message(once, dst_node_id=100, message_type="query")
-    assert door.settings_in(door.words_in(message)) == {"rounds": 99}
+    assert asked.settings_in(asked.words_in(message)) == {"rounds": 99}
 
 
 def test_what_goes_wrong_at_the_door_itself_tells_no_path(

@@ -117,9 +117,9 @@ def test_what_is_wrong_with_a_message_is_said_without_its_content() -> None:
 
 
 def test_words_without_end_are_not_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import pfedsam_flower.federation.records as records
+    import pfedsam_flower.federation.strategy as strategy
 
-    monkeypatch.setattr(records, "LARGEST_WORDS", 2000)
+    monkeypatch.setattr(strategy, "LARGEST_REPLY", 2000)
     fate = Fate(sends=lambda said, delta: (said | {"metrics": {"x" * 3000: 0.0}}, delta))
     play(monkeypatch, tmp_path, world(valley=fate), n_rounds=1, minimum_sites=2)
     assert {(e["site"], e["code"]) for e in told(tmp_path, "left-out")} == {("valley", "PFS-404")}

@@ -145,6 +145,8 @@ def _guarded(table: dict[str, Callable[[Path], ResultT]], path: Path) -> ResultT
     suffix = ".dcm" if folder else suffix_of(path)
     if not suffix:
         raise unreadable(path, "the format is not known", "known: " + ", ".join(READERS))
+    if not folder and path.exists() and not path.is_file():
+        raise unreadable(path, "it is no plain file (a pipe, a device or a socket)", "put a file there")
     try:
         return table[suffix](path)
     except DataError:
