@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ DEFAULTS = default_flat()
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     ["a = b", "a,b", "'", '"', "a\nrounds = 0", "[x]", "# c", "\\", "true", "3", "x.toml", "", " a ", "\x7f"]
 )
+plain_texts = texts.filter(lambda text: not any(unicodedata.category(sign) == "Cc" for sign in text))
+"""What a site's own settings may hold: a control sign there is a back-slash gone wrong, and refused."""
 VALUES: dict[type, Any] = {
     str: texts,
     bool: st.booleans(),
@@ -74,7 +77,7 @@ def test_a_setting_with_two_values_is_refused() -> None:
         parse_set(["rounds=2", "image.size=56", "rounds=3"])
 
 
-@given(texts, texts, st.floats(0.01, 0.49), st.integers(1, 256))
+@given(plain_texts, plain_texts, st.floats(0.01, 0.49), st.integers(1, 256))
 def test_a_sites_own_settings_arrive_whole(data: str, labels: str, share: float, threads: int) -> None:
     site = SiteSettings(
         site="north", data=data or "d", state="s", labels=labels, test_share=share, threads=threads

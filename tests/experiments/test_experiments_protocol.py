@@ -37,7 +37,7 @@ PART = {"pfedsam-global"}
 @pytest.mark.parametrize("budget", ["global", "total"])
 def test_a_rows_settings_are_a_valid_plan_and_spend_the_budget(name: str, budget: Any) -> None:
     row = ROWS[name]
-    flat = settings_of(row, BASE, 3, budget)
+    flat = settings_of(row, BASE | {"federation.minimum-sites": 3}, 3, budget)
     run, _ = read_plan(flat)
     assert {key: flat[key] for key in row.settings if "steps" not in key} == {
         key: value for key, value in row.settings.items() if "steps" not in key
@@ -105,7 +105,9 @@ def test_rows_that_need_a_run_of_their_own_differ_in_what_they_do() -> None:
     """Two names for one thing would be a rival too few: settings, phases, or what is trained must differ."""
     seen: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, row in ROWS.items():
-        flat = settings_of(row, {"image.size": 28}, 2) | {"evaluation.alone": False}
+        flat = settings_of(row, {"image.size": 28, "federation.minimum-sites": 3}, 2) | {
+            "evaluation.alone": False
+        }
         run, _ = read_plan(flat)
         method = METHODS[run.method]
         settings = {key: value for key, value in flat.items() if key != "method"}
