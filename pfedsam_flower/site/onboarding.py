@@ -1,8 +1,9 @@
 """A hospital that was not there: it takes a run's final shared parameters and fits its own part to them.
 
-It is the closing round without a coordinator: the same work and the same files, and nothing is sent; a line in the
-journal says that it was done here. Beside it the hospital trains alone for as many steps as all global phases and
-the closing round have, so that the mix which it deploys can fall back on that.
+It is the closing round without a coordinator: the same work and the same files, and nothing is sent; a line
+of the journal says so. Beside it the hospital trains alone for as many steps as all global phases and the
+closing round have, so that the mix which it deploys can fall back on that.
+"""
 
 from pathlib import Path
 
