@@ -1,8 +1,8 @@
 """A hospital that was not there: it takes a run's final shared parameters and fits its own part to them.
 
-It is the closing round without a coordinator: the same work and the same files, and nothing is sent. Beside
-it the hospital trains alone for as many steps as all global phases and the closing round have, so that the
-mix which it deploys can fall back on that.
+It is the closing round without a coordinator: the same work and the same files, and nothing is sent; a line
+of the journal says so. Beside it the hospital trains alone for as many steps as all global phases and the
+closing round have, so that the mix which it deploys can fall back on that.
 """
 
 from pathlib import Path
@@ -11,6 +11,8 @@ from ..contract.messages import RoundReply, RoundRequest
 from ..contract.schema import digest
 from ..settings.site import SiteSettings
 from ..settings.sources import to_flat
+from .aside import note
+from .paths import store_folder
 from .recall import Recall, forgetful
 from .trained import open_global
 from .work import answer_round
@@ -49,4 +51,7 @@ def onboard(
         deadline_s=run.federation.round_deadline_s,
         broadcast=digest(trained.shared),
     )
-    return answer_round(request, trained.shared, site, recall)[0]
+    reply = answer_round(request, trained.shared, site, recall)[0]
+    # nothing is sent; should the run ever ask this site, its journal knows where the state comes from
+    note(site, run.federation.name, store_folder(site, run.federation.name, run.method), "onboarded")
+    return reply

@@ -9,8 +9,9 @@ from federation_runs import start
 
 from pfedsam_flower.cli.__main__ import main
 from pfedsam_flower.settings.site import SiteSettings
-from pfedsam_flower.site import training
+from pfedsam_flower.site import journal, training, whole
 from pfedsam_flower.site.onboarding import onboard
+from pfedsam_flower.site.sent import entries
 from pfedsam_flower.site.trained import open_trained
 
 
@@ -39,7 +40,10 @@ def test_a_new_hospital_fits_its_part_sends_nothing_and_can_predict(
     assert {"test.dice.global", "test.dice.personal", "test.dice.alone"} <= set(reply.metrics)
     assert reply.metrics["loss.local"] > 0
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    assert not (Path(new.state) / "test" / new.site / "sent.jsonl").exists()
+    lines = journal.read(Path(new.state) / "test" / new.site / "sent.jsonl")
+    assert [(line["kind"], line["words"]) for line in lines] == [("by hand", {"done": "onboarded"})]
+    assert entries(new) == []  # nothing was sent
+    whole.check_journals(new)
     trained = open_trained(run, "deployed", new)
     assert set(trained.shares) == {"global", "personal", "alone"}
     # again: answered from disk, to the same numbers; and on the command line
