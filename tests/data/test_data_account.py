@@ -15,7 +15,7 @@ from pfedsam_flower.data.account import account_of, findings_of, told
 from pfedsam_flower.data.inputs import find_inputs
 from pfedsam_flower.data.layouts import survey
 from pfedsam_flower.data.listing import REASONS, listing_of
-from pfedsam_flower.data.readers import READERS
+from pfedsam_flower.data.readers import READERS, suffix_of
 from pfedsam_flower.errors import DataError
 from pfedsam_flower.settings.site import SiteSettings
 
@@ -200,8 +200,10 @@ def test_what_cannot_be_looked_into_is_named(tmp_path):
 def test_pipes_and_devices_are_no_images(tmp_path):
     import os
 
-    os.mkfifo(tmp_path / "p1.png")
-    assert listing_of(tmp_path).passed_over == {tmp_path / "p1.png": "special"}
+    for name in ("p1.png", "IM0001"):
+        os.mkfifo(tmp_path / name)
+        assert suffix_of(tmp_path / name) in (".png", ""), "it is not opened"
+    assert set(listing_of(tmp_path).passed_over.values()) == {"special"}
 
 
 def test_the_sum_and_three_examples_are_told(tmp_path):

@@ -113,9 +113,10 @@ def chosen(path: Path, folder: Path, uid: str) -> list[Header]:
             return [files[0] for files in study]
         raise unusable(path, f"the folder holds no series {uid}", _listed(groups), series=len(groups))
     if 1 < len(pictures) == len(flat) and (slices := _slices_among(flat)):
+        how_many = "all" if len(slices) == len(flat) else str(len(slices))
         raise unusable(
             path,
-            f"its {len(flat)} files have a series UID each, yet {len(slices)} of them lie one behind the "
+            f"its {len(flat)} files have a series UID each, yet {how_many} of them lie one behind the "
             "other like the slices of a volume: they are single pictures, or one volume whose UIDs were lost",
             _both_ways(folder, slices),
             series=len(pictures),

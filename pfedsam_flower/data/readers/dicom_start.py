@@ -33,7 +33,7 @@ class Start:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM, and is no directory of such files; cheap."""
-    if path.name.upper() == DIRECTORY:
+    if path.name.upper() == DIRECTORY or not path.is_file():  # a pipe would be waited for
         return False
     try:
         with path.open("rb") as file:
