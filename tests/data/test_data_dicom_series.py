@@ -25,7 +25,7 @@ def test_slices_with_a_uid_each_are_asked_about(tmp_path, places):
     """Whole, in reverse, two, with one missing, and two volumes."""
     folder = write_placed(tmp_path / "p1", places, EACH)
     n = len(places)
-    error = refused(folder, f"its {n} files have a series UID each, yet {n} of them lie one behind the other")
+    error = refused(folder, f"its {n} files have a series UID each, yet all of them lie one behind the other")
     assert f"series {len(places)}" in error.public()
     assert "p1#1.2, or give all files one Series Instance UID" in error.hint
     assert "single pictures: put each into a folder of its own" in error.hint
