@@ -109,9 +109,7 @@ def listing_of(folder: Path, *, whole: bool = False) -> Listing:
             passed_over |= {path: reason} if reason else {}
             plain += [] if reason else [path]
         parts = place.relative_to(folder).parts
-        series = (parts or whole) and any(
-            suffix_of(path) == ".dcm" and dicom.is_dicom(path) for path in plain
-        )
+        series = (parts or whole) and any(map(_is_dicom, plain))
         found = _series(place, plain, passed_over) if series else _singles(plain, passed_over)
         entries += [
             Entry(joined((*parts[: len(parts) - (path == place)], stem)), stem, path, own)

@@ -15,7 +15,7 @@ from pfedsam_flower.data.account import account_of, findings_of, told
 from pfedsam_flower.data.inputs import find_inputs
 from pfedsam_flower.data.layouts import survey
 from pfedsam_flower.data.listing import REASONS, listing_of
-from pfedsam_flower.data.readers import READERS
+from pfedsam_flower.data.readers import READERS, read_image
 from pfedsam_flower.errors import DataError
 from pfedsam_flower.settings.site import SiteSettings
 
@@ -248,3 +248,24 @@ def test_a_name_too_long_for_its_mask_is_told_before_work_starts(tmp_path):
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(DataError, match=rf"1 names are too long.*248 bytes.*{name} \(249\)"):
         find_inputs(tmp_path)
+
+
+def test_folders_that_are_links_to_others_of_the_data_count_their_files_once(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "real" / part).mkdir(parents=True)
+        (tmp_path / part).symlink_to(tmp_path / "real" / part)
+        Image.new("L", (4, 4)).save(tmp_path / "real" / part / "a.png")
+    (tmp_path / "real" / "b.png").write_bytes(b"")
+    account = survey(SiteSettings(site="a", data=str(tmp_path), state=str(tmp_path / "state"))).account
+    assert (len(account.used), account.n_files) == (2, 3)
+    assert account.passed_over == {"outside": (tmp_path / "real" / "b.png",)}
+
+
+def test_a_line_feed_in_a_name_is_no_fault_of_the_patients_expression(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / part / "a\nb.png")
+    found = survey(SiteSettings(site="a", data=str(tmp_path), state=str(tmp_path / "state")))
+    assert found.findings == []
+    with pytest.raises(DataError, match="control characters"):
+        read_image(found.cases[0].image)

@@ -172,7 +172,7 @@ def unmatched(
 def patients_of(expression: str, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:
     """Patient by id, and what is wrong with the expression or the ids."""
     try:
-        pattern = re.compile(expression)
+        pattern = re.compile(expression, re.DOTALL)  # names with a line feed are for the reader to refuse
     except re.error as error:
         text = f"patient = {expression!r} is not a regular expression: {error}"
         return {}, [Finding("PFS-102", text)]

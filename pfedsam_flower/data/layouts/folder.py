@@ -1,5 +1,6 @@
 """The plain layout: a folder of images, a folder of masks, the same names in both."""
 
+import os
 from pathlib import Path
 
 from ...settings.site import SiteSettings
@@ -32,9 +33,14 @@ def _account(
 ) -> Account:
     passed_over = listings[0].passed_over | listings[1].passed_over
     files = [path for listing in listings for one in listing.entries for path in one.files]
-    for path in files_below(data) if data.is_dir() else ():
-        if not any(path.is_relative_to(folder) for folder in folders):
-            passed_over[path] = outside(path, state)
+    beyond = [
+        path
+        for path in (files_below(data) if data.is_dir() else ())
+        if not any(path.is_relative_to(folder) for folder in folders)
+    ]
+    linked = {os.path.realpath(path) for path in files} if beyond else set()
+    # images or masks may be links to folders beside them: a file counts once
+    passed_over |= {path: outside(path, state) for path in beyond if os.path.realpath(path) not in linked}
     return account_of(data, files, used, passed_over)
 
 
