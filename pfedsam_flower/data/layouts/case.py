@@ -86,9 +86,9 @@ def listed(folder: Path, what: str, findings: list[Finding], ending: str = "") -
         reason = "is missing" if missing else f"cannot be read ({error.strerror})"
         findings.append(Finding("PFS-201", f"{place} {reason}"))
         return Listing()
-    other = [one for one in found.entries if not one.path.name.lower().endswith(ending.lower())]
-    passed_over = found.passed_over | {path: "format" for one in other for path in one.files}
-    found = Listing(tuple(one for one in found.entries if one not in other), passed_over)
+    fits = {one.path for one in found.entries if one.path.name.lower().endswith(ending.lower())}
+    other = {path: "format" for one in found.entries if one.path not in fits for path in one.files}
+    found = Listing(tuple(one for one in found.entries if one.path in fits), found.passed_over | other)
     if not found.entries:
         known = ending or ", ".join(READERS) + ", folders with a DICOM series"
         text = f"the {what} folder {folder} has nothing usable; known formats: {known}"
