@@ -3,6 +3,7 @@
 The three parts add up to all files, by the way an account is made.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,11 +59,11 @@ def account_of(
     taken = set(used)
     faulty: list[Path] = []
     over: dict[str, list[Path]] = {reason: [] for reason in REASONS}
-    for path in sorted({*files, *taken, *passed_over}):
+    for path in sorted({*files, *taken, *passed_over}, key=os.fspath):
         if path not in taken:
             (over[passed_over[path]] if path in passed_over else faulty).append(path)
     named = {reason: tuple(paths) for reason, paths in over.items() if paths}
-    return Account(folder, tuple(sorted(taken)), tuple(faulty), named)
+    return Account(folder, tuple(sorted(taken, key=os.fspath)), tuple(faulty), named)
 
 
 def told(account: Account) -> list[str]:

@@ -5,7 +5,7 @@ Training and prediction look through folders by this one rule, so that no file v
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,11 +29,14 @@ NOTES = {
     ".docx",
 }
 
+SIDECARS = {".json", ".txt", ".bval", ".bvec", ".xml"}
+
 REASONS: dict[str, tuple[str, str]] = {
     "system": ("kept by an operating system", ""),
     "description": ("of the data set's description", ""),
     "rule": ("that the layout does not train on", ""),
     "state": ("of the site's own state", ""),
+    "sidecar": ("that describe an image of the same name", ""),
     "notes": ("of notes and tables", ""),
     "hidden": ("with a hidden name", "take the dot from the name, or remove them"),
     "format": (
@@ -90,28 +93,24 @@ class Listing:
     passed_over: dict[Path, str] = field(default_factory=dict)
 
 
-def listing_of(folder: Path, *, whole: bool = False) -> Listing:
+def listing_of(folder: Path, *, whole: bool = False, without: Collection[Path] = ()) -> Listing:
     """What lies in a folder and below it; pixels are not looked at.
 
     A sub-folder with DICOM files is one entry. The files of ``folder`` itself are entries one by one, unless
-    it counts as a series, too (``whole``).
+    it counts as a series, too (``whole``). Folders in ``without`` are not looked into.
 
     Raises:
         OSError: the folder itself cannot be read; of those below it that is a reason.
     """
     entries: list[Entry] = []
     passed_over: dict[Path, str] = {}
-    for place, files, dead in _walk(folder):
+    for place, files, dead in _walk(folder, _real(without)):
         passed_over |= dict.fromkeys(dead, "special")
-        plain = []
-        for path in files:
-            reason = _by_name(path, folder)
-            passed_over |= {path: reason} if reason else {}
-            plain += [] if reason else [path]
         parts = place.relative_to(folder).parts
-        series = (parts or whole) and any(
-            suffix_of(path) == ".dcm" and dicom.is_dicom(path) for path in plain
-        )
+        reasons = {path: _by_name(path.name, parts) for path in files}
+        passed_over |= {path: reason for path, reason in reasons.items() if reason}
+        plain = [path for path, reason in reasons.items() if not reason]
+        series = (parts or whole) and any(map(_is_dicom, plain))
         found = _series(place, plain, passed_over) if series else _singles(plain, passed_over)
         entries += [
             Entry(joined((*parts[: len(parts) - (path == place)], stem)), stem, path, own)
@@ -127,11 +126,13 @@ def joined(parts: tuple[str, ...]) -> str:
     return "-".join(parts)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, and what cannot be looked into."""
-    for _, files, dead in _walk(folder):
-        yield from files
-        yield from dead
+def files_below(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
+    """Every file below a folder, and what cannot be looked into; folders in ``without`` are left out."""
+    left_out = _real(without)
+    if folder.is_dir() and os.path.realpath(folder) not in left_out:
+        for _, files, dead in _walk(folder, left_out):
+            yield from files
+            yield from dead
 
 
 def is_system(path: Path) -> bool:
@@ -140,24 +141,32 @@ def is_system(path: Path) -> bool:
     return name in SYSTEM_NAMES or name.startswith(SYSTEM_STARTS)
 
 
-def _by_name(path: Path, folder: Path) -> str:
-    """The reason that a name alone gives, '' for none."""
-    if is_system(path):
+def _by_name(name: str, above: tuple[str, ...]) -> str:
+    """The reason that a file's name and those of the folders above it give alone, '' for none."""
+    if is_system(Path(name)):
         return "system"
-    return "hidden" if any(part[0] == "." for part in path.relative_to(folder).parts) else ""
+    return "hidden" if any(part[0] == "." for part in (name, *above)) else ""
 
 
 def _singles(files: list[Path], passed_over: dict[Path, str]) -> list[tuple[str, Path, tuple[Path, ...]]]:
-    found, voxels = [], set()
+    found, others, voxels = [], [], set()
     for path in files:
-        if suffix_of(path):
-            own = tuple(one for one in companions(path) if one.is_file())
-            voxels |= {one.resolve() for one in own}
-            found.append((stem_of(path), path, (path, *own)))
-    for path in files:
-        if not suffix_of(path) and path.resolve() not in voxels:
-            passed_over[path] = "description" if path.name.upper() == dicom.DIRECTORY else "format"
+        if not suffix_of(path):
+            others.append(path)
+            continue
+        own = tuple(one for one in companions(path) if one.is_file())
+        voxels |= {one.resolve() for one in own}
+        found.append((stem_of(path), path, (path, *own)))
+    stems = {stem for stem, _, _ in found}
+    passed_over |= {path: _unread(path, stems) for path in others if path.resolve() not in voxels}
     return found
+
+
+def _unread(path: Path, stems: Collection[str]) -> str:
+    """Why a file that no reader knows is passed over, beside images of these stems."""
+    if path.name.upper() == dicom.DIRECTORY:
+        return "description"
+    return "sidecar" if path.stem in stems and path.suffix.lower() in SIDECARS else "format"
 
 
 def _series(
@@ -180,25 +189,34 @@ def _is_dicom(path: Path) -> bool:
     return suffix_of(path) == ".dcm" and dicom.is_dicom(path)
 
 
-def _walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[Path], list[Path]]]:
+def _real(folders: Collection[Path]) -> frozenset[str]:
+    return frozenset(os.path.realpath(folder) for folder in folders)
+
+
+def _walk(
+    folder: Path, without: frozenset[str], above: tuple[str, ...] = ()
+) -> Iterator[tuple[Path, list[Path], list[Path]]]:
     """(folder, its files, what cannot be looked into), from the top down, sorted; links are followed."""
     above = (*above, os.path.realpath(folder))
     files, dead, below = [], [], []
-    for path in sorted(folder.iterdir()):
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda one: one.name)
+    for one in entries:
+        path = folder / one.name
         try:
-            mode = path.stat().st_mode
+            mode = one.stat().st_mode
         except OSError:
             dead.append(path)
             continue
         if stat.S_ISREG(mode):
             files.append(path)
-        elif not stat.S_ISDIR(mode) or os.path.realpath(path) in above:
+        elif not stat.S_ISDIR(mode) or (real := os.path.realpath(path)) in above:
             dead.append(path)
-        else:
+        elif real not in without:
             below.append(path)
     yield folder, files, dead
     for path in below:
         try:
-            yield from _walk(path, above)
+            yield from _walk(path, without, above)
         except OSError:
             yield folder, [], [path]

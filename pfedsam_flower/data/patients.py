@@ -25,7 +25,7 @@ LOOSE = (
 SIDES = "left|right|l|r|od|os|links|rechts|lt|rt"
 KINDS = (
     "t1|t1w|t1c|t1ce|t1gd|t1n|t2|t2w|t2f|flair|dwi|adc|swi|pd|pre|post|baseline|followup|fu|arterial|venous|"
-    "cc|mlo|ap|pa|lat|lateral|axial|coronal|sagittal|flip|flipped|mirrored|hflip|vflip"
+    "ed|es|2ch|3ch|4ch|ct|mr|mri|pet|cc|mlo|ap|pa|lat|lateral|axial|coronal|sagittal|flip|flipped|mirrored|hflip|vflip"
 )
 """Contrasts, times, views and copies."""
 NUMBERED = r"(.*\d[0-9A-Za-z]*)"
@@ -35,8 +35,8 @@ COLLECTION = re.compile(
     r"task|train|training|test|testing|val|validation)[-_ .]?[a-z]?[0-9]*$"
 )
 """A stem that names a collection and no patient: ``site1``, ``train``."""
-DATED = re.compile(r"(?<![0-9])(19|20)[0-9]{2}([01][0-9][0-3][0-9])?$")
-"""A stem that ends in a year or a day, as cameras name pictures: what is counted is that day's pictures."""
+DATED = re.compile(r"^\D*(19|20)[0-9]{2}([01][0-9][0-3][0-9])?$")
+"""A stem that is a word and a year or a day, as cameras name pictures: the day's pictures are counted."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ TABLE = (
     Mark(re.compile(r"(.*\d)((?:sl|s|z|S|Z)\d+)")),
     Mark(re.compile(rf"(?i)(.+?)([-_ .](?:{SIDES}|{KINDS}))")),
     Mark(re.compile(r"(.*\d)([LR]|OD|OS)")),
-    Mark(re.compile(r"(.+?)( ?\(\d+\))")),
+    Mark(re.compile(r"(.*\d)([A-Fa-f])")),
+    Mark(re.compile(rf"{NUMBERED}( ?\(\d+\))")),
+    Mark(re.compile(r"(.+?)([-_ .]\d+[-_ ]?of[-_ ]?\d+)")),
     Mark(
         re.compile(rf"(?i)((?:{SIDES}|(?:slice|frame|scan|view|tile|patch)[-_ .]?\d+)[-_ .])(.+)"), ahead=True
     ),
-    Mark(re.compile(rf"{NUMBERED}([-_]\d+)"), plain=True),
+    Mark(re.compile(rf"{NUMBERED}([-_#]\d+)"), plain=True),
 )
 DEEPEST = 3
 """So many marks may stand one after the other: ``p1_L_visit2_s03``."""
@@ -190,7 +192,7 @@ def _taken_off(mark: Mark, names: Mapping[str, str], deeper: bool) -> _Step | No
     several = [
         stem
         for stem, members in groups.items()
-        if len(members) > 1 and not COLLECTION.search(stem) and not DATED.search(stem)
+        if len(members) > 1 and not COLLECTION.search(stem) and not DATED.match(stem)
     ]
     whole = len(found) == len(now)
     if len(groups) < 2 or len(several) < (1 if whole and not mark.plain else 2):

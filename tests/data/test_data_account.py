@@ -15,7 +15,7 @@ from pfedsam_flower.data.account import account_of, findings_of, told
 from pfedsam_flower.data.inputs import find_inputs
 from pfedsam_flower.data.layouts import survey
 from pfedsam_flower.data.listing import REASONS, listing_of
-from pfedsam_flower.data.readers import READERS, suffix_of
+from pfedsam_flower.data.readers import READERS, read_image, suffix_of
 from pfedsam_flower.errors import DataError
 from pfedsam_flower.settings.site import SiteSettings
 
@@ -250,3 +250,50 @@ def test_a_name_too_long_for_its_mask_is_told_before_work_starts(tmp_path):
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(DataError, match=rf"1 names are too long.*248 bytes.*{name} \(249\)"):
         find_inputs(tmp_path)
+
+
+def test_folders_that_are_links_to_others_of_the_data_count_their_files_once(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "real" / part).mkdir(parents=True)
+        (tmp_path / part).symlink_to(tmp_path / "real" / part)
+        Image.new("L", (4, 4)).save(tmp_path / "real" / part / "a.png")
+    (tmp_path / "real" / "b.png").write_bytes(b"")
+    account = survey(SiteSettings(site="a", data=str(tmp_path), state=str(tmp_path / "state"))).account
+    assert (len(account.used), account.n_files) == (2, 3)
+    assert account.passed_over == {"outside": (tmp_path / "real" / "b.png",)}
+
+
+def test_a_line_feed_in_a_name_is_no_fault_of_the_patients_expression(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / part / "a\nb.png")
+    found = survey(SiteSettings(site="a", data=str(tmp_path), state=str(tmp_path / "state")))
+    assert found.findings == []
+    with pytest.raises(DataError, match="control characters"):
+        read_image(found.cases[0].image)
+
+
+@pytest.mark.parametrize(("images", "masks"), [(".", "masks"), ("images", "images/masks"), ("scans", ".")])
+def test_masks_below_the_images_are_no_images(tmp_path, images, masks):
+    for folder in (images, masks):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        for name in ("p1.png", "p2.png"):
+            (tmp_path / folder / name).write_bytes(b"")
+    site = SiteSettings(
+        site="a", data=str(tmp_path), state=str(tmp_path / "state"), images=images, masks=masks
+    )
+    found = survey(site)
+    assert not found.findings
+    assert [case.id for case in found.cases] == ["p1", "p2"]
+    assert (len(found.account.used), found.account.n_files) == (4, 4)
+
+
+def test_what_describes_an_image_is_no_stranger(tmp_path):
+    for name in ("p1.nii.gz", "p1.json", "p1.bval", "p2.json", "read me.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert {path.name: reason for path, reason in listing_of(tmp_path).passed_over.items()} == {
+        "p1.json": "sidecar",
+        "p1.bval": "sidecar",
+        "p2.json": "format",
+        "read me.txt": "format",
+    }

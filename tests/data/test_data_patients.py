@@ -140,3 +140,37 @@ def test_any_names_are_left_alone_or_get_an_expression_that_fits(ids):
             patients, wrong = patients_of(told[1], ids)
             assert not wrong
             assert len(set(patients.values())) < len(ids)
+
+
+@pytest.mark.parametrize(
+    ("marks", "stem"),
+    [
+        (["_1", "_2", "_13"], "TCGA_CS_{}_19960909"),
+        (["_2CH_ED", "_2CH_ES", "_4CH_ED", "_4CH_ES"], "patient00{}"),
+        (["a", "b", "c"], "P{}"),
+        (["_1of2", "_2of2"], "P{}"),
+        (["#1", "#2"], "p{}"),
+        (["_CT", "_MR"], "p{}"),
+        ([" (1)", " (2)"], "p{}"),
+    ],
+)
+def test_further_marks_of_one_patient_and_the_expression_that_joins_them(marks, stem):
+    stems = [stem.format(n) for n in range(11, 15)]
+    names = [one + mark for one in stems for mark in marks]
+    (finding,) = split_patients({name: name for name in names}, named=False)
+    assert f"would be {len(stems)}" in finding.text
+    expression = re.search(r"patient = '(.+)';", finding.hint)[1]
+    assert {re.search(expression, name)[1] for name in names} == set(stems)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{kind} ({n})" for kind in ("benign", "malignant") for n in range(1, 9)],
+        [f"{camera}_20210304_{n}" for camera in ("IMG", "DSC") for n in range(9)],
+        [f"BraTS2021_{n:05d}" for n in range(9)],
+        ["831218e6a1a", "0532c64c2fb", "f534b43bf3c", "0ddd8deaf1a"],
+    ],
+)
+def test_collections_that_number_their_patients_are_no_groups(names):
+    assert split_patients({name: name for name in names}, named=False) == []

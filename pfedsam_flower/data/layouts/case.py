@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +68,9 @@ class Layout:
     names: Callable[[Path], Names]
 
 
-def listed(folder: Path, what: str, findings: list[Finding], ending: str = "") -> Listing:
+def listed(
+    folder: Path, what: str, findings: list[Finding], ending: str = "", without: Collection[Path] = ()
+) -> Listing:
     """Images or masks in a folder and below it: readable files, and folders that hold a DICOM series.
 
     What is wrong is added to ``findings``.
@@ -76,9 +78,10 @@ def listed(folder: Path, what: str, findings: list[Finding], ending: str = "") -
     Args:
         what: "images" or "masks", for the sentences.
         ending: only names that end so, in letters of either case, are used.
+        without: folders that are not looked into.
     """
     try:
-        found = listing_of(folder)
+        found = listing_of(folder, without=without)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         parent = missing and not folder.parent.exists()
@@ -86,9 +89,9 @@ def listed(folder: Path, what: str, findings: list[Finding], ending: str = "") -
         reason = "is missing" if missing else f"cannot be read ({error.strerror})"
         findings.append(Finding("PFS-201", f"{place} {reason}"))
         return Listing()
-    other = [one for one in found.entries if not one.path.name.lower().endswith(ending.lower())]
-    passed_over = found.passed_over | {path: "format" for one in other for path in one.files}
-    found = Listing(tuple(one for one in found.entries if one not in other), passed_over)
+    fits = {one.path for one in found.entries if one.path.name.lower().endswith(ending.lower())}
+    other = {path: "format" for one in found.entries if one.path not in fits for path in one.files}
+    found = Listing(tuple(one for one in found.entries if one.path in fits), found.passed_over | other)
     if not found.entries:
         known = ending or ", ".join(READERS) + ", folders with a DICOM series"
         text = f"the {what} folder {folder} has nothing usable; known formats: {known}"
@@ -172,7 +175,7 @@ def unmatched(
 def patients_of(expression: str, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:
     """Patient by id, and what is wrong with the expression or the ids."""
     try:
-        pattern = re.compile(expression)
+        pattern = re.compile(expression, re.DOTALL)  # names with a line feed are for the reader to refuse
     except re.error as error:
         text = f"patient = {expression!r} is not a regular expression: {error}"
         return {}, [Finding("PFS-102", text)]

@@ -14,7 +14,10 @@ def survey(site: SiteSettings) -> Survey:
     findings: list[Finding] = []
     data = Path(site.data)
     folders = data / site.images, data / site.masks
-    listings = listed(folders[0], "images", findings), listed(folders[1], "masks", findings)
+    listings = (  # one may lie in the other
+        listed(folders[0], "images", findings, without=folders[1:]),
+        listed(folders[1], "masks", findings, without=folders[:1]),
+    )
     images, masks = (
         by_name(listing.entries, folder, findings) for listing, folder in zip(listings, folders, strict=True)
     )
@@ -32,9 +35,7 @@ def _account(
 ) -> Account:
     passed_over = listings[0].passed_over | listings[1].passed_over
     files = [path for listing in listings for one in listing.entries for path in one.files]
-    for path in files_below(data) if data.is_dir() else ():
-        if not any(path.is_relative_to(folder) for folder in folders):
-            passed_over[path] = outside(path, state)
+    passed_over |= {path: outside(path, state) for path in files_below(data, without=folders)}
     return account_of(data, files, used, passed_over)
 
 

@@ -78,9 +78,8 @@ def _account(
         if _numbered(one)[0].name in known:
             passed_over |= dict.fromkeys(one.files, "rule")
     both = [path for one in (*files.entries, *labels.entries) for path in one.files]
-    for path in files_below(data):
-        if path.relative_to(data).parts[0] not in ("imagesTr", "labelsTr"):
-            passed_over[path] = _outside(path, data, Path(site.state))
+    for path in files_below(data, without=(data / "imagesTr", data / "labelsTr")):
+        passed_over[path] = _outside(path, data, Path(site.state))
     return account_of(data, both, used, passed_over)
 
 

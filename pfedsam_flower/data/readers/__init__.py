@@ -16,6 +16,7 @@ from ..pixels import Grid, Pixels
 from . import dicom, metaimage, nifti, nrrd, pillow, tiff
 from .dicom import Series as Series
 from .dicom import series_in as series_in
+from .misnamed import misnamed
 from .names import check_name
 from .refusals import AGAIN, unreadable
 
@@ -149,9 +150,11 @@ def _guarded(table: dict[str, Callable[[Path], ResultT]], path: Path) -> ResultT
         raise unreadable(path, "it is no plain file (a pipe, a device or a socket)", "put a file there")
     try:
         return table[suffix](path)
-    except DataError:
-        raise
     except Exception as error:  # libraries raise anything on damaged input
+        if other := misnamed(path, suffix):
+            raise other from error
+        if isinstance(error, DataError):
+            raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = ITK_SAYS.sub("", lines[-1])
         raise unreadable(path, f"the file cannot be read: {said}", AGAIN) from error

@@ -6,6 +6,7 @@ SimpleITK says where the voxels lie, and nothing more: it reads a file that was 
 
 import gzip
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
@@ -98,6 +99,13 @@ def check(path: Path, into: bytearray | None = None) -> Header:
 
 
 def _checked(path: Path) -> Header:
+    ending = re.search(r"\.nii(\.gz)?$", path.name, re.IGNORECASE)
+    if ending and ending[0] not in (ending[0].lower(), ending[0].upper()):  # nifti_clib refuses the name
+        raise unreadable(
+            path,
+            f"its suffix {ending[0]} mixes small and capital letters, which NIfTI's library refuses",
+            f"rename it, so that it ends in {ending[0].lower()}",
+        )
     with _open(path) as file:
         return parse(path, file.read(HEADER_BYTES))
 

@@ -198,6 +198,13 @@ def _refuse_axes(path: Path, series: "TiffPageSeries") -> None:
     n_axes = sum(n > 1 for n in shape[: len(ahead)])
     if found and n_axes <= 1 and set(several) <= set(SLICES):
         return
+    if not found and "S" not in letters:
+        raise unusable(
+            path,
+            f"its {' x '.join(map(str, shape))} numbers are described as {letters}: rows (Y) and columns (X) "
+            "do not come last",
+            "save it with rows and columns last; with NumPy: array.squeeze() drops axes of length 1",
+        )
     if set(several) == {"S"}:
         raise unusable(
             path,
