@@ -5,7 +5,7 @@ Training and prediction look through folders by this one rule, so that no file v
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "pixels": ("of DICOM without an image", "reports, plans and segmentations are not read; take them out"),
     "outside": (
         "outside of the folders that are read",
-        "move what belongs to the data into images and masks",
+        "move what belongs to the data into the folders of images and masks",
     ),
     "unasked": ("of masks without an image among the inputs", "look whether an image is missing"),
     "special": (
@@ -90,18 +90,19 @@ class Listing:
     passed_over: dict[Path, str] = field(default_factory=dict)
 
 
-def listing_of(folder: Path, *, whole: bool = False) -> Listing:
+def listing_of(folder: Path, *, whole: bool = False, without: Iterable[Path] = ()) -> Listing:
     """What lies in a folder and below it; pixels are not looked at.
 
     A sub-folder with DICOM files is one entry. The files of ``folder`` itself are entries one by one, unless
-    it counts as a series, too (``whole``).
+    it counts as a series, too (``whole``). Folders below it that are ``without`` are left out altogether:
+    they hold something else, the masks for example.
 
     Raises:
         OSError: the folder itself cannot be read; of those below it that is a reason.
     """
     entries: list[Entry] = []
     passed_over: dict[Path, str] = {}
-    for place, files, dead in _walk(folder):
+    for place, files, dead in _walk(folder, _real(without)):
         passed_over |= dict.fromkeys(dead, "special")
         plain = []
         for path in files:
@@ -127,9 +128,10 @@ def joined(parts: tuple[str, ...]) -> str:
     return "-".join(parts)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, and what cannot be looked into."""
-    for _, files, dead in _walk(folder):
+def files_below(folder: Path, without: Iterable[Path] = ()) -> Iterator[Path]:
+    """Every file below a folder and not below those ``without``, and what cannot be looked into."""
+    real = _real(without)
+    for _, files, dead in () if os.path.realpath(folder) in real else _walk(folder, real):
         yield from files
         yield from dead
 
@@ -180,7 +182,13 @@ def _is_dicom(path: Path) -> bool:
     return suffix_of(path) == ".dcm" and dicom.is_dicom(path)
 
 
-def _walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[Path], list[Path]]]:
+def _real(folders: Iterable[Path]) -> frozenset[str]:
+    return frozenset(map(os.path.realpath, folders))
+
+
+def _walk(
+    folder: Path, without: frozenset[str] = frozenset(), above: tuple[str, ...] = ()
+) -> Iterator[tuple[Path, list[Path], list[Path]]]:
     """(folder, its files, what cannot be looked into), from the top down, sorted; links are followed."""
     above = (*above, os.path.realpath(folder))
     files, dead, below = [], [], []
@@ -194,11 +202,11 @@ def _walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, lis
             files.append(path)
         elif not stat.S_ISDIR(mode) or os.path.realpath(path) in above:
             dead.append(path)
-        else:
+        elif os.path.realpath(path) not in without:
             below.append(path)
     yield folder, files, dead
     for path in below:
         try:
-            yield from _walk(path, above)
+            yield from _walk(path, without, above)
         except OSError:
             yield folder, [], [path]
