@@ -127,7 +127,7 @@ def read_description(data: Path) -> tuple[Description | None, list[str]]:
         faults.append(f"file_ending {ending!r} cannot be read here; known: {', '.join(READERS)}")
     n_cases = raw.get("numTraining")
     described = Description(
-        names, channels, str(ending), int(n_cases) if str(n_cases).isdecimal() else None, _listed(raw)
+        names, channels, str(ending), int(str(n_cases)) if str(n_cases).isdecimal() else None, _listed(raw)
     )
     return (None, faults) if faults else (described, [])
 
