@@ -122,8 +122,18 @@ def new_folder(folder: Path) -> None:
     """Nothing when ``folder`` does not exist or is an empty one.
 
     Raises:
-        StoreError: PFS-604 otherwise.
+        StoreError: PFS-604 otherwise, or when its name cannot be given to every writer.
     """
+    from ..data.readers.names import can_be_given, printable
+
+    if not can_be_given(folder.absolute()):
+        raise StoreError(
+            "PFS-604",
+            "the folder's name, or that of one above it, has bytes that are no UTF-8 or control characters; "
+            "nothing was written.",
+            where=printable(folder),
+            hint="choose another one with --output",
+        )
     try:
         used = any(folder.iterdir())
     except FileNotFoundError:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DataError
-from .account import Account, account_of
+from .account import Account, account_of, told
 from .findings import some
+from .layouts.case import entries_alike
 from .listing import Entry, listing_of
 from .readers import READERS, companions, dicom, is_case_path, stem_of, suffix_of
 
@@ -53,11 +54,11 @@ def find_inputs(path: Path, references: Path | None = None) -> Inputs:
         DataError: PFS-201 nothing to read, PFS-202 two inputs of one name, inputs without reference, a name
             too long for a mask's file, or a folder that is a series and holds other images too.
     """
-    entries, account = _entries(path)
+    entries, account = _entries(path, references)
     if not entries:
         raise DataError(
             "PFS-201",
-            "the folder has no image",
+            "; ".join(["the folder has no image", *(line.strip() for line in told(account)[1:])]),
             where=str(path),
             hint="known: DICOM series, " + ", ".join(READERS),
         )
@@ -65,15 +66,17 @@ def find_inputs(path: Path, references: Path | None = None) -> Inputs:
     _check_lengths(by_name)
     if references is None:
         return Inputs(tuple(Input(name, one.path) for name, one in by_name.items()), account)
-    masks, beside = _masks(references)
+    masks, beside = _masks(references, path)
     pairs = {name: _reference(one, by_name, masks) for name, one in by_name.items()}
     lacking = [name for name, mask in pairs.items() if mask is None]
     if lacking:
+        alike = entries_alike((by_name[name] for name in lacking), masks.values())
+        text = f"{len(lacking)} of {len(by_name)} images have no reference of the same name: {some(lacking)}"
         raise DataError(
             "PFS-202",
-            f"{len(lacking)} of {len(by_name)} images have no reference of the same name: {some(lacking)}",
+            text + (f"; they look alike and are not the same: {some(alike)}" if alike else ""),
             where=str(references),
-            hint="leave --references out to get masks alone",
+            hint="rename one of the two" if alike else "leave --references out to get masks alone",
         )
     used = [path for mask in pairs.values() if mask for path in mask.files]
     files = {path: "unasked" for mask in masks.values() for path in mask.files} | beside
@@ -88,18 +91,19 @@ def name_of(path: Path) -> str:
     return stem_of(path) if suffix_of(path) else path.name.replace("#", "-")
 
 
-def _entries(path: Path) -> tuple[list[Entry], Account]:
-    """The path itself if it is a file or a series, else what lies in it and below it."""
+def _entries(path: Path, references: Path | None) -> tuple[list[Entry], Account]:
+    """The path itself if it is a file or a series, else what lies in it and below it, without references."""
+    without = (references,) if references else ()
     if not path.is_dir():
         if not path.exists() and "#" not in path.name:
             raise DataError("PFS-201", "there is no such file or folder", where=str(path))
         alone = Entry(name_of(path), name_of(path), path, (path, *companions(path)))
         return [alone], account_of(path.parent, alone.files, alone.files, {})
     try:
-        found = listing_of(path)
+        found = listing_of(path, without=without)
         if is_case_path(path) and not dicom.all_apart(path):
             _refuse_mixed(path, found.entries)
-            found = listing_of(path, whole=True)
+            found = listing_of(path, whole=True, without=without)
     except OSError as error:
         raise DataError("PFS-201", f"the folder cannot be read: {error.strerror}", where=str(path)) from error
     entries = [replace(one, name=name_of(path)) if one.path == path else one for one in found.entries]
@@ -120,14 +124,14 @@ def _refuse_mixed(path: Path, entries: Iterable[Entry]) -> None:
         )
 
 
-def _masks(folder: Path) -> tuple[dict[str, Entry], dict[Path, str]]:
-    """Files that may be masks by name, and the others with the reason.
+def _masks(folder: Path, images: Path) -> tuple[dict[str, Entry], dict[Path, str]]:
+    """Files that may be masks by name, and the others with the reason; without the folder of images.
 
     Raises:
         DataError: PFS-201 when the folder cannot be read, PFS-202 when two masks have one name.
     """
     try:
-        found = listing_of(folder)
+        found = listing_of(folder, without=(images,))
     except OSError as error:
         raise DataError(
             "PFS-201", f"the folder of references cannot be read: {error.strerror}", where=str(folder)

@@ -50,7 +50,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "pixels": ("of DICOM without an image", "reports, plans and segmentations are not read; take them out"),
     "outside": (
         "outside of the folders that are read",
-        "move what belongs to the data into images and masks",
+        "move what belongs to the data into the folders of images and masks",
     ),
     "unasked": ("of masks without an image among the inputs", "look whether an image is missing"),
     "special": (

@@ -22,6 +22,7 @@ from pfedsam_flower.settings.site import SiteSettings
 SUFFIXES = [*READERS, ".gif", ".raw", ".svg", "", ".txt"]
 FOLDERS = ["", "p1", "p1/scan", "P2", ".hidden", "p2/p2", "notes"]
 STEMS = ["p1", "P2", "scan", "._p1", ".p1", "Thumbs", "p1 "]
+KEPT = [("images", "masks"), (".", "masks"), ("images", "images/p1"), ("images/p1", "images")]
 folder_numbers = itertools.count()
 
 
@@ -80,10 +81,13 @@ def parts_of(account):
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(tree=trees())
-def test_files_of_a_site_add_up(root, tree):
+@given(tree=trees(), folders=st.sampled_from(KEPT), state=st.sampled_from(["state", "images/p1/scan"]))
+def test_files_of_a_site_add_up(root, tree, folders, state):
     folder = build(root, *tree)
-    found = survey(SiteSettings(site="a", data=str(folder), state=str(root / "state")))
+    images, masks = folders
+    found = survey(
+        SiteSettings(site="a", data=str(folder), images=images, masks=masks, state=str(folder / state))
+    )
     assert parts_of(found.account) == all_files(folder)
     assert found.account.n_files == len(all_files(folder))
     used = {path for case in found.cases for path in (case.image, case.mask)}
@@ -150,6 +154,36 @@ def test_partners_are_found_through_sub_folders(tmp_path, image, mask, case):
         (case, tmp_path / "images" / image, tmp_path / "masks" / mask)
     ]
     assert not found.findings
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"), [(".", "masks"), ("scans", "scans/drawn"), ("drawn/scans", "drawn")]
+)
+def test_a_folder_of_masks_inside_that_of_images_holds_no_images(tmp_path, images, masks):
+    for place, k in itertools.product((images, masks), range(2)):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / f"p{k}.png").write_bytes(b"")
+    found = survey(SiteSettings(site="a", data=str(tmp_path), images=images, masks=masks, state="s"))
+    assert [case.id for case in found.cases] == ["p0", "p1"]
+    assert not found.findings
+    assert len(found.account.used) == 4
+    inputs = find_inputs(tmp_path / images, tmp_path / masks).inputs
+    assert [(one.path.parent, one.reference.parent) for one in inputs] == [
+        (tmp_path / images, tmp_path / masks)
+    ] * 2
+
+
+def test_a_missing_folder_says_what_looks_like_it(tmp_path):
+    for name in ("Images", "masks"):
+        (tmp_path / name).mkdir()
+    found = survey(SiteSettings(site="a", data=str(tmp_path), state="s"))
+    assert "is missing; there is 'Images' (what differs: letter case)" in found.findings[0].text
+
+
+def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
+    (tmp_path / "a.gif").write_bytes(b"")
+    with pytest.raises(DataError, match="no image; 1 of a format that is not read: a.gif"):
+        find_inputs(tmp_path)
 
 
 def test_a_stem_that_several_have_pairs_nothing_by_itself(tmp_path):
@@ -242,6 +276,15 @@ def test_references_that_no_image_has_are_named(tmp_path):
         "format": (tmp_path / "drawn/c.doc",),
         "unasked": (tmp_path / "drawn/b.png",),
     }
+
+
+def test_a_reference_whose_name_looks_alike_is_told(tmp_path):
+    for name in ("scans/P1.png", "drawn/p1.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"'P1' and 'p1' \(letter case\)") as caught:
+        find_inputs(tmp_path / "scans", tmp_path / "drawn")
+    assert caught.value.hint == "rename one of the two"
 
 
 def test_a_name_too_long_for_its_mask_is_told_before_work_starts(tmp_path):

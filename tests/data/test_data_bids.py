@@ -74,3 +74,15 @@ def test_no_mask_at_all(site, tmp_path):
         path.unlink()
     with pytest.raises(DataError, match="PFS-201"):
         find_cases(site)
+
+
+def test_a_mask_without_image_is_in_a_finding_and_what_lacks_a_mask_is_named(site, tmp_path):
+    alone = touch(tmp_path, MASK.format("03", "03"))
+    touch(tmp_path, "sub-04/anat/sub-04_T2w.nii.gz")
+    touch(tmp_path, "participants.tsv", "participant_id\nsub-01\nsub-05\n")
+    found = survey(site)
+    assert found.account is not None
+    assert found.account.faulty == (alone,)
+    assert len(found.account.used) == 4
+    (warning,) = (finding for finding in found.findings if finding.code == "PFS-216")
+    assert warning.text.endswith("subjects have no segmentation: sub-04, sub-05")

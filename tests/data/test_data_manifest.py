@@ -172,3 +172,13 @@ def test_a_split_that_leaves_a_part_empty_is_refused(manifest, tmp_path):
     site = manifest(divided("test", "train", "train"))
     with pytest.raises(DataError, match="PFS-203 the site's own split has no patient for validation"):
         plan_split(Path(tmp_path / "split.json"), find_cases(site), site, seed=0)
+
+
+def test_a_file_of_another_letter_case_is_named(tmp_path):
+    for name in ("p1.png", "m1.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "cases.csv").write_text("image,mask,patient\nP1.png,m1.png,a\n")
+    found = survey(SiteSettings(site="a", data=str(tmp_path / "cases.csv"), state="s"))
+    assert "image P1.png does not exist; there is 'p1.png' (what differs: letter case)" in (
+        found.findings[0].text
+    )

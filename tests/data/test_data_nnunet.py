@@ -199,6 +199,15 @@ def test_other_channels_and_test_images_are_passed_over_by_rule(tmp_path):
     assert len(found.account.used) == 4
 
 
+def test_a_case_whose_mask_looks_alike_is_in_a_finding(tmp_path):
+    site = make(tmp_path, V2, channel="T2")
+    (tmp_path / "imagesTr/p1_0000.nii.gz").rename(tmp_path / "imagesTr/P1_0000.nii.gz")
+    found = survey(site)
+    assert any("'P1' and 'p1' (letter case)" in finding.text for finding in found.findings)
+    assert found.account is not None
+    assert tmp_path / "imagesTr/P1_0000.nii.gz" in found.account.faulty
+
+
 def test_endings_in_capitals_are_the_same_ending(tmp_path):
     site = make(tmp_path, V2)
     for path in [*(tmp_path / "imagesTr").iterdir(), *(tmp_path / "labelsTr").iterdir()]:

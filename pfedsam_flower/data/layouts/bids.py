@@ -8,6 +8,7 @@ values come from one dseg.tsv of a pipeline (columns index and name). Brain Imag
 
 import csv
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ...settings.site import SiteSettings
@@ -28,7 +29,8 @@ def survey(site: SiteSettings) -> Survey:
     data = Path(site.data)
     masks = sorted(path for path in data.glob(MASKS) if suffix_of(path) in MASK_ENDINGS)
     if not masks:
-        return Survey([], [Finding("PFS-201", f"{data} has no derivatives/*/sub-*/**/*_dseg.nii or .nii.gz")])
+        text = f"{data} has no derivatives/*/sub-*/**/*_dseg.nii or .nii.gz"
+        return Survey([], [Finding("PFS-201", text)], _account(site, (), ()))
     of_image: dict[Path, list[Path]] = defaultdict(list)
     alone, several = [], []
     for mask in masks:
@@ -60,7 +62,8 @@ def survey(site: SiteSettings) -> Survey:
     ]
     findings += _lacking(data, {case.patient for case in cases})
     used = [path for case in cases for path in (case.image, case.mask)]
-    return Survey(sorted(cases, key=lambda case: case.id), findings, _account(site, of_image, used))
+    account = _account(site, (*masks, *of_image), used)
+    return Survey(sorted(cases, key=lambda case: case.id), findings, account)
 
 
 def _lacking(data: Path, patients: set[str]) -> list[Finding]:
@@ -83,14 +86,17 @@ def _participants(data: Path) -> set[str]:
     return {name for name in found if name.startswith("sub-")}
 
 
-def _account(site: SiteSettings, of_image: dict[Path, list[Path]], used: list[Path]) -> Account:
-    """What a pipeline calls a segmentation and is none that can be read is no part of the rules."""
-    data = Path(site.data)
-    named = {path for image, masks in of_image.items() for path in (image, *masks)}
+def _account(site: SiteSettings, read: Collection[Path], used: Iterable[Path]) -> Account:
+    """What a pipeline calls a segmentation and is none that can be read is no part of the rules.
+
+    Args:
+        read: masks and their images; those not used are in a finding.
+    """
+    data, known = Path(site.data), set(read)
     passed_over = {
-        path: _reason(path, data, Path(site.state)) for path in files_below(data) if path not in named
+        path: _reason(path, data, Path(site.state)) for path in files_below(data) if path not in known
     }
-    return account_of(data, named, used, passed_over)
+    return account_of(data, known, used, passed_over)
 
 
 def _reason(path: Path, data: Path, state: Path) -> str:

@@ -11,8 +11,8 @@ from ...settings.site import SiteSettings
 from ..account import Account
 from ..findings import Finding, some
 from ..listing import NOTES, Entry, Listing, is_system, listing_of
-from ..readers import READERS, stem_of
-from .alike import look_alikes
+from ..readers import READERS
+from .alike import look_alikes, there_is
 
 PARTS = ("train", "validation", "test")
 
@@ -86,7 +86,7 @@ def listed(
         missing = isinstance(error, FileNotFoundError)
         parent = missing and not folder.parent.exists()
         place = f"the folder {folder.parent}" if parent else f"the {what} folder {folder}"
-        reason = "is missing" if missing else f"cannot be read ({error.strerror})"
+        reason = "is missing" + there_is(folder) if missing else f"cannot be read ({error.strerror})"
         findings.append(Finding("PFS-201", f"{place} {reason}"))
         return Listing()
     fits = {one.path for one in found.entries if one.path.name.lower().endswith(ending.lower())}
@@ -146,20 +146,18 @@ def unmatched(
     """Images without a mask and masks without an image; where two names look alike, what differs."""
     taken = {one.path for one in pairs.values()}
     alone = (
-        [one.path for name, one in sorted(images.items()) if name not in pairs],
-        [one.path for _, one in sorted(masks.items()) if one.path not in taken],
+        [one for name, one in sorted(images.items()) if name not in pairs],
+        [one for _, one in sorted(masks.items()) if one.path not in taken],
     )
     findings = []
-    for paths, text, key in (
+    for entries, text, key in (
         (alone[0], "images have no mask of the same name", "images_without_mask"),
         (alone[1], "masks have no image of the same name", "masks_without_image"),
     ):
-        if paths:
-            names = some(path.name for path in paths)
-            findings.append(Finding("PFS-202", f"{len(paths)} {text}: {names}", {key: len(paths)}))
-    alike = look_alikes(
-        [stem_of(path) for path in alone[0] if path.is_file()], [stem_of(path) for path in alone[1]]
-    )
+        if entries:
+            names = some(one.path.name for one in entries)
+            findings.append(Finding("PFS-202", f"{len(entries)} {text}: {names}", {key: len(entries)}))
+    alike = entries_alike(*alone)
     if alike:
         findings.append(
             Finding(
@@ -170,6 +168,13 @@ def unmatched(
             )
         )
     return findings
+
+
+def entries_alike(ours: Iterable[Entry], theirs: Iterable[Entry]) -> list[str]:
+    """A sentence for each pair whose names look alike, sub-folders and all, or else without them."""
+    ours, theirs = list(ours), list(theirs)
+    whole = look_alikes((one.name for one in ours), (one.name for one in theirs))
+    return whole or look_alikes((one.stem for one in ours), (one.stem for one in theirs))
 
 
 def patients_of(expression: str, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:

@@ -13,10 +13,11 @@ def survey(site: SiteSettings) -> Survey:
     """See ``Layout``."""
     findings: list[Finding] = []
     data = Path(site.data)
+    state = Path(site.state)
     folders = data / site.images, data / site.masks
-    listings = (  # one may lie in the other
-        listed(folders[0], "images", findings, without=folders[1:]),
-        listed(folders[1], "masks", findings, without=folders[:1]),
+    listings = (  # one folder may lie in the other
+        listed(folders[0], "images", findings, without=(folders[1], state)),
+        listed(folders[1], "masks", findings, without=(folders[0], state)),
     )
     images, masks = (
         by_name(listing.entries, folder, findings) for listing, folder in zip(listings, folders, strict=True)
@@ -27,7 +28,7 @@ def survey(site: SiteSettings) -> Survey:
     patients, more = patients_of(site.patient, sorted(pairs))
     cases = [Case(name, one, images[name].path, pairs[name].path) for name, one in patients.items()]
     used = [path for name in pairs for one in (images[name], pairs[name]) for path in one.files]
-    return Survey(cases, findings + more, _account(data, Path(site.state), folders, listings, used))
+    return Survey(cases, findings + more, _account(data, state, folders, listings, used))
 
 
 def _account(
@@ -36,6 +37,8 @@ def _account(
     passed_over = listings[0].passed_over | listings[1].passed_over
     files = [path for listing in listings for one in listing.entries for path in one.files]
     passed_over |= {path: outside(path, state) for path in files_below(data, without=folders)}
+    if state.is_dir() and any(state.resolve().is_relative_to(folder.resolve()) for folder in folders):
+        passed_over |= dict.fromkeys(files_below(state), "state")
     return account_of(data, files, used, passed_over)
 
 

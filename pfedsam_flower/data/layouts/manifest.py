@@ -14,6 +14,7 @@ from ...settings.sources import suggest
 from ...settings.text import read_json, read_text
 from ..findings import Finding
 from ..readers import READERS, is_case_path, stem_of
+from .alike import there_is
 from .case import PARTS, Case, Layout, Survey
 
 SUFFIXES = (".csv", ".json")
@@ -102,7 +103,7 @@ def _case(folder: Path, row: dict[str, str]) -> tuple[Case | None, list[str]]:
     image, mask = _path(folder, row["image"]), _path(folder, row["mask"])
     for name, path in (("image", image), ("mask", mask)):
         if not _on_disk(path).exists():
-            faults.append(f"{name} {row[name]} does not exist")
+            faults.append(f"{name} {row[name]} does not exist{there_is(_on_disk(path))}")
         elif not is_case_path(path):
             faults.append(
                 f"{name} {row[name]} is of no known format; known: {', '.join(READERS)}, DICOM folders"

@@ -73,9 +73,9 @@ def _account(
     """What another channel shows of a case is passed over by rule."""
     data = Path(site.data)
     passed_over = files.passed_over | labels.passed_over
-    known = {one.name for one in images.values()}
+    chosen = {one.name: one.path for one in images.values()}
     for one in files.entries:
-        if _numbered(one)[0].name in known:
+        if chosen.get(_numbered(one)[0].name, one.path) != one.path:
             passed_over |= dict.fromkeys(one.files, "rule")
     both = [path for one in (*files.entries, *labels.entries) for path in one.files]
     for path in files_below(data, without=(data / "imagesTr", data / "labelsTr")):
@@ -126,7 +126,7 @@ def read_description(data: Path) -> tuple[Description | None, list[str]]:
         faults.append(f"file_ending {ending!r} cannot be read here; known: {', '.join(READERS)}")
     n_cases = raw.get("numTraining")
     described = Description(
-        names, channels, str(ending), n_cases if type(n_cases) is int else None, _listed(raw)
+        names, channels, str(ending), int(str(n_cases)) if str(n_cases).isdecimal() else None, _listed(raw)
     )
     return (None, faults) if faults else (described, [])
 

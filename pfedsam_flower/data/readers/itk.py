@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import DataError
 from ..pixels import UNITS_MM, Grid, Pixels
+from .names import check_name
 from .refusals import unreadable, unusable
 from .scaling import IDENTITY, scaled
 
@@ -124,6 +125,7 @@ def _stderr_checked(path: Path) -> Iterator[None]:
 
 
 def _reader(path: Path, image_io: str) -> Any:
+    check_name(path)  # of a slice, which nobody has looked at yet
     reader = simpleitk().ImageFileReader()
     reader.SetImageIO(image_io)  # by name: what is inside must be what the suffix says
     reader.SetFileName(str(path))

@@ -14,14 +14,18 @@ def check_name(path: Path) -> None:
     Raises:
         DataError: PFS-204, with the name spelt out.
     """
-    text = str(path)
-    if any(ord(sign) < 32 or ord(sign) == 127 for sign in text) or printable(path) != text:
+    if not can_be_given(path):
         raise unreadable(
             Path(printable(path)),
             "its name, or that of a folder above it, has bytes that are no UTF-8 or control characters; no "
             "reader was asked",
             "rename it",
         )
+
+
+def can_be_given(path: Path) -> bool:
+    """Whether the name can be handed to any library, for reading and for writing."""
+    return printable(path) == str(path)
 
 
 def printable(path: Path) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import StoreError
 from ..pixels import UNITS_MM, Grid
 from . import itk, metaimage, nifti, nifti_header, nrrd, restating
+from .names import can_be_given, printable
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def write_volume(path: Path, values: np.ndarray, grid: Grid) -> None:
         raise ValueError(
             f"{path.name}: values {values.shape} on grid {grid.shape}, as one of {list(FORMATS)}"
         )
+    if not can_be_given(path):
+        text = "a mask cannot be written: its path has bytes that are no UTF-8 or control characters"
+        raise StoreError("PFS-604", text, where=printable(path), hint="choose another output folder or name")
     # the suffix tells the writer what to write; the rest is short, as the name may be as long as it can
     beside = path.with_name(f".{os.getpid()}-{crc32(os.fsencode(path.name)):08x}{suffix}")
     try:
