@@ -180,6 +180,13 @@ def test_cases_that_the_description_promises_are_missed(tmp_path):
     (warning,) = found.findings
     assert (warning.code, warning.severity) == ("PFS-216", "warning")
     assert warning.text == "dataset.json promises 5 cases to train on, 2 are here"
+    assert warning.hint.startswith("copy the data set again")
+
+
+def test_more_cases_than_promised_are_used_and_told(tmp_path):
+    found = survey(make(tmp_path, V2 | {"numTraining": 1}, channel="T2"))
+    assert len(found.cases) == 2
+    assert found.findings[0].hint.startswith("all are used; correct numTraining")
 
 
 def test_cases_of_the_decathlons_list_are_missed_by_name(tmp_path):

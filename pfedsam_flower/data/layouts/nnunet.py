@@ -91,18 +91,22 @@ def _outside(path: Path, data: Path, state: Path) -> str:
 
 
 def _lacking(description: Description, cases: list[Case], data: Path) -> list[Finding]:
-    """A warning where dataset.json names cases that are not here: part of a download, for example."""
-    have = {suffixless(case.mask.name, description.ending) for case in cases}
-    lacking = sorted(name for name in description.listed if suffixless(name, description.ending) not in have)
+    """A warning where dataset.json speaks of other cases than are here: part of a download, for example."""
+    have = {_suffixless(case.mask.name, description.ending) for case in cases}
+    lacking = sorted(name for name in description.listed if _suffixless(name, description.ending) not in have)
     if description.n_cases in (None, len(cases)) and not lacking:
         return []
-    text = f"{DESCRIPTION} promises {description.n_cases or len(description.listed)} cases to train on, "
-    text += f"{len(cases)} are here" + (f"; lacking: {some(lacking)}" if lacking else "")
-    hint = f"copy the data set again, or correct {DESCRIPTION} where cases were left out on purpose"
+    promised = description.n_cases or len(description.listed)
+    text = f"{DESCRIPTION} promises {promised} cases to train on, {len(cases)} are here"
+    text += f"; lacking: {some(lacking)}" if lacking else ""
+    if lacking or len(cases) < promised:
+        hint = f"copy the data set again, or correct {DESCRIPTION} where cases were left out on purpose"
+    else:
+        hint = f"all are used; correct numTraining in {DESCRIPTION}, or take out what does not belong there"
     return [Finding("PFS-216", text, where=str(data / DESCRIPTION), hint=hint, severity="warning")]
 
 
-def suffixless(name: str, ending: str) -> str:
+def _suffixless(name: str, ending: str) -> str:
     return name.lower().removesuffix(ending.lower())
 
 
