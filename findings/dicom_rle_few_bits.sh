@@ -2,8 +2,9 @@
 # pydicom 3.0.2 cannot read the RLE that it has written itself where 16 bits are allocated and 8 or fewer are stored.
 #
 # Guess beforehand: what Dataset.compress(RLELossless) writes reads back equal, whatever the number of bits stored.
-# Seen: with BitsAllocated 16 and BitsStored 1 or 8 the file is written without a word, and reading it raises "the decoded
-# data is not the expected length"; with 9, 12 and 16 bits stored it reads back equal. Uncompressed, all are read.
+# Seen: with BitsAllocated 16 and BitsStored 1 or 8 the pixels are compressed without a word, and decoding them raises: they
+# come out as 36 bytes where 72 are expected. With 9, 12 and 16 bits
+# stored they are equal. Uncompressed, all are read.
 # Who meets it: label maps in DICOM (few bits stored in 16), compressed on the way to an archive.
 set -euo pipefail
 
